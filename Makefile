@@ -1,0 +1,44 @@
+# make test, make demo: on a fresh machine with Python >= 3.11, pip and make.
+#
+# Each has a virtual environment of its own under .venv/. The stamp's name holds
+# a checksum of what decides its contents: a second run reuses it, a changed
+# setup.cfg or Python makes it anew, an interrupted install (no stamp) too.
+
+PYTHON ?= python3
+CHECKSUM := $(shell { cat setup.cfg pyproject.toml; $(PYTHON) --version; } \
+	2>/dev/null | cksum | cut -d ' ' -f 1)
+TEST := .venv/test
+DEMO := .venv/demo
+
+# Only warnings and errors of TensorFlow.
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+.PHONY: test demo clean
+.DELETE_ON_ERROR:
+
+test: $(TEST)/.installed-$(CHECKSUM)
+	$(TEST)/bin/ruff check .
+	$(TEST)/bin/ruff format --check .
+	$(TEST)/bin/lint-imports
+	$(TEST)/bin/python -m pytest
+
+demo: $(DEMO)/.installed-$(CHECKSUM)
+	$(DEMO)/bin/keras-meta demo
+
+# Editable: a changed source file needs no new install.
+$(TEST)/.installed-$(CHECKSUM): EXTRA := dev
+$(DEMO)/.installed-$(CHECKSUM): EXTRA := demo
+$(TEST)/.installed-$(CHECKSUM) $(DEMO)/.installed-$(CHECKSUM):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	"keras_meta needs Python >= 3.11: run make with PYTHON=/path/to/python. " \
+	"Received: Python " + sys.version.split()[0])'
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --disable-pip-version-check --quiet \
+		--editable '.[$(EXTRA)]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist htmlcov .coverage *.egg-info
+	rm -rf .pytest_cache .ruff_cache .import_linter_cache
+	find keras_meta tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,41 @@
+"""Meta-learned optimizers, initialisations and searches for Keras.
+
+Importing this package registers the optimizers with Keras (so that `.keras`
+files that hold one can be loaded, and `compile(optimizer="meta_sgd")` works). It
+needs neither TensorFlow nor KerasTuner: what does is imported on first use.
+"""
+
+import importlib
+
+from keras_meta.optimizers import SGD, LearnedOptimizer, MetaSGD
+from keras_meta.presets import list_presets, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "LearnedOptimizer",
+    "MetaSGD",
+    "MetaTrainer",
+    "list_presets",
+    "load",
+    "optimizers",
+    "presets",
+    "tasks",
+    "testing",
+    "training",
+]
+
+_LAZY_MODULES = ("tasks", "testing", "training")
+
+
+def __getattr__(name):
+    if name == "MetaTrainer":
+        return importlib.import_module("keras_meta.training").MetaTrainer
+    if name in _LAZY_MODULES:
+        return importlib.import_module(f"keras_meta.{name}")
+    raise AttributeError(f"module 'keras_meta' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

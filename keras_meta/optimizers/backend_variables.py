@@ -1,0 +1,89 @@
+"""What differs between Keras' backends when an optimizer makes, reads or writes."""
+
+import contextlib
+
+import keras
+import numpy as np
+
+
+def eager_scope():
+    """Returns a context in which operations run at once, also while Keras traces.
+
+    Keras' `fit` builds an optimizer inside a TensorFlow trace that it throws away;
+    the values that variables start from must not belong to that trace.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.init_scope()
+    return contextlib.nullcontext()
+
+
+def initializer_of(array):
+    """Returns an initializer that delivers `array`, whatever traces `build`."""
+    array = np.asarray(array)
+
+    def initializer(shape, dtype=None):
+        if tuple(shape) != array.shape:
+            raise ValueError(
+                "A stored array does not fit the variable it belongs to. "
+                f"Received: shape {array.shape} for a variable of shape "
+                f"{tuple(shape)}. Load it into the model it was saved from."
+            )
+        return keras.ops.convert_to_tensor(array, dtype=dtype)
+
+    return initializer
+
+
+def dense_float_tensor(value):
+    """Returns `value` as a dense tensor of at least float32 precision.
+
+    Sparse gradients (`tf.IndexedSlices`, sparse tensors) are densified: rows that a
+    batch did not touch have gradient zero. float16 and bfloat16 become float32.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        if isinstance(value, tf.IndexedSlices):
+            value = tf.convert_to_tensor(value)
+    value = keras.ops.convert_to_tensor(value, sparse=False)
+    if keras.backend.standardize_dtype(value.dtype) in ("float16", "bfloat16"):
+        value = keras.ops.cast(value, "float32")
+    return value
+
+
+def sum_over_replicas(optimizer, gradients, variables):
+    """Returns the gradients summed over the replicas of a `tf.distribute` strategy."""
+    if keras.backend.backend() != "tensorflow":
+        return gradients
+    pairs = optimizer._all_reduce_sum_gradients(zip(gradients, variables, strict=True))
+    return [gradient for gradient, _ in pairs]
+
+
+def assign_all(optimizer, variables, values):
+    """Writes each value to its variable, on every replica alike."""
+    values = [
+        keras.ops.cast(value, variable.dtype)
+        for variable, value in zip(variables, values, strict=True)
+    ]
+    if keras.backend.backend() != "tensorflow":
+        for variable, value in zip(variables, values, strict=True):
+            optimizer.assign(variable, value)
+        return
+    import tensorflow as tf
+
+    tf.__internal__.distribute.interim.maybe_merge_call(
+        _assign_in_strategy,
+        optimizer._distribution_strategy,
+        [getattr(variable, "value", variable) for variable in variables],
+        values,
+    )
+
+
+def _assign_in_strategy(distribution, variables, values):
+    for variable, value in zip(variables, values, strict=True):
+        distribution.extended.update(variable, _assign, args=(value,), group=False)
+
+
+def _assign(variable, value):
+    variable.assign(value)

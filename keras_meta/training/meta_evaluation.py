@@ -1,0 +1,78 @@
+"""Evaluation on new tasks: every metric after every inner step, with intervals."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_meta.training.task_source import TaskSource
+from keras_meta.training.trainer_settings import checked_count
+
+# Streams of task seeds above this one are evaluation's; training's are below.
+FIRST_EVALUATION_STREAM = 2**33
+
+# Half-width of a 95 % interval in standard errors (the normal distribution's).
+Z_95 = 1.96
+
+
+def evaluate_tasks(
+    trainer, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
+):
+    """Computes what `MetaTrainer.evaluate` returns; see there."""
+    episodes = checked_count("episodes", episodes)
+    if episodes < 2:
+        raise ValueError(
+            "Argument `episodes` must be at least 2, to give an interval. "
+            f"Received: episodes={episodes}."
+        )
+    num_steps = checked_count("inner_steps", inner_steps or trainer.inner_steps)
+    batch = min(checked_count("meta_batch_size", meta_batch_size), episodes)
+    source = TaskSource(tasks, FIRST_EVALUATION_STREAM + seed)
+    trainer.prepare(source)
+    function = trainer.history_function(source, num_steps, batch)
+    progress = keras.utils.Progbar(
+        episodes, verbose=0 if verbose == 0 else 1, unit_name="task"
+    )
+    values, done = [], 0
+    for number, data in enumerate(source.batches(batch, -(-episodes // batch))):
+        seeds = source.seeds(number * batch, batch)
+        if source.is_dataset:
+            seeds = seeds[: len(tf.nest.flatten(data)[0])]
+        history = function(data, seeds)
+        values.append({name: value.numpy() for name, value in history.items()})
+        done = min(done + len(seeds), episodes)
+        progress.update(done)
+        if done == episodes:
+            break
+    if done < episodes:
+        raise ValueError(
+            f"The dataset must hold at least {episodes} episodes. Received: {done}. "
+            f"Call `evaluate(..., episodes={done})`."
+        )
+    results = {
+        name: summary(np.concatenate([v[name] for v in values])[:episodes])
+        for name in values[0]
+    }
+    trainer.note_evaluation(
+        {
+            "tasks": source.describe(),
+            "episodes": episodes,
+            "inner_steps": num_steps,
+            "seed": seed,
+            "results": results,
+        }
+    )
+    return results
+
+
+def summary(values):
+    """Returns the means over tasks and the half-widths of their 95 % intervals.
+
+    Args:
+        values: float array `(num_tasks, num_steps + 1)`.
+
+    Returns:
+        `{"mean": [float, ...], "ci95": [float, ...]}`, one for each step.
+    """
+    values = np.asarray(values, dtype="float64")
+    errors = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    return {"mean": values.mean(axis=0).tolist(), "ci95": (Z_95 * errors).tolist()}

@@ -1,0 +1,439 @@
+"""The meta-trainer: a Keras model whose training step meta-learns."""
+
+import keras
+import tensorflow as tf
+
+from keras_meta import presets
+from keras_meta.optimizers.learned_optimizer import (
+    LearnedOptimizer,
+    checked_seed,
+    draw_seed,
+)
+from keras_meta.optimizers.sgd import SGD
+from keras_meta.training import episode_checks, trainer_preset
+from keras_meta.training.fit_callbacks import NonFiniteGuard, ResumePoint
+from keras_meta.training.meta_evaluation import evaluate_tasks
+from keras_meta.training.meta_gradient import META_GRADIENTS
+from keras_meta.training.meta_step_model import MetaStepModel
+from keras_meta.training.task_axis import TASK_AXES
+from keras_meta.training.task_model import BATCH_STATISTICS
+from keras_meta.training.task_reduction import check_task_reduction
+from keras_meta.training.task_source import TaskSource
+from keras_meta.training.trainer_settings import (
+    adapted_variables,
+    checked_choice,
+    checked_count,
+)
+
+
+@keras.saving.register_keras_serializable("keras_meta")
+class MetaTrainer(MetaStepModel):
+    """Meta-learns an optimizer, an initialisation or both over many tasks.
+
+    One meta-step: for each task of a meta-batch, the inner optimizer takes
+    `inner_steps` steps on the support set, starting from the model's weights; the
+    query loss of the adapted model is differentiated with respect to what is learned;
+    the tasks' gradients are averaged and the compiled (outer) optimizer applies them.
+    With `SGD(rate)` inside it is MAML (Finn et al. 2017, arXiv:1703.03400), with
+    `MetaSGD()` it is Meta-SGD (Li et al. 2017, arXiv:1707.09835, algorithm 1).
+
+    It is a `keras.Model`: the progress bar, callbacks, checkpoints, `jit_compile` and
+    `steps_per_execution` are Keras' own. The TensorFlow backend is needed.
+
+    Args:
+        model: built `keras.Model`. Its weights are the learned initialisation, and
+            `fit` changes them, unless `learn_initialization=False`.
+        inner_optimizer: `LearnedOptimizer`, such as `keras_meta.MetaSGD()`; its theta
+            is learned, if it has one. A plain `keras.optimizers.SGD` is taken too.
+        inner_steps: int >= 1, steps in training; `evaluate` may take another number.
+        learn_initialization: bool, whether the model's weights are learned.
+        adapt: which variables the inner loop changes: `"all"`, `"head"` (the last
+            layer that has weights; ANIL, Raghu et al. 2020), or a function from a
+            variable to bool.
+        meta_gradient: `"exact"` or `"first_order"` (FOMAML).
+        task_reduction: `"mean"`, or a function from the tasks' losses, float32
+            `(meta_batch_size,)`, to a scalar.
+        task_axis: `"vectorize"`, `"sequential"`, or `"auto"`: the first if every
+            operation of the model has a converter of `tf.vectorized_map`
+            (convolutions have none).
+        batch_statistics: what batch normalisation uses: `"task"`, the batch's own,
+            also in evaluation (transductive), or `"running"`, running statistics,
+            gathered from the support sets during meta-training.
+        seed: int >= 0: which tasks are drawn, and the first theta. Default: drawn.
+        name: str.
+
+    Raises:
+        TypeError, ValueError: for arguments that cannot work; see the messages.
+
+    Example:
+
+    >>> import keras, keras_meta
+    >>> model = keras.Sequential([
+    ...     keras.Input((1,)), keras.layers.Dense(40, "relu"), keras.layers.Dense(1)])
+    >>> trainer = keras_meta.MetaTrainer(model, keras_meta.MetaSGD(), seed=0)
+    >>> trainer.compile(keras.optimizers.Adam(1e-3), loss="mse")
+    >>> tasks = keras_meta.tasks.Sinusoid(shots=10)
+    >>> history = trainer.fit(
+    ...     tasks, meta_batch_size=4, steps_per_epoch=10, verbose=0)
+    >>> result = trainer.evaluate(tasks, episodes=10, verbose=0)
+    >>> len(result["loss"]["mean"])  # before and after one step
+    2
+    """
+
+    def __init__(
+        self,
+        model,
+        inner_optimizer=None,
+        inner_steps=1,
+        learn_initialization=True,
+        adapt="all",
+        meta_gradient="exact",
+        task_reduction="mean",
+        task_axis="auto",
+        batch_statistics="task",
+        seed=None,
+        name=None,
+    ):
+        super().__init__(name=name)
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "MetaTrainer needs Keras' TensorFlow backend. Received: backend "
+                f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before "
+                "importing keras."
+            )
+        self.inner_optimizer = _learned_optimizer(inner_optimizer)
+        self.inner_steps = checked_count("inner_steps", inner_steps)
+        self.learn_initialization = bool(learn_initialization)
+        self.adapt_choice = adapt
+        self.meta_gradient = checked_choice(
+            "meta_gradient", meta_gradient, META_GRADIENTS
+        )
+        check_task_reduction(task_reduction)
+        self.task_reduction = task_reduction
+        self.task_axis = checked_choice("task_axis", task_axis, TASK_AXES)
+        self.batch_statistics = checked_choice(
+            "batch_statistics", batch_statistics, BATCH_STATISTICS
+        )
+        self.seed = draw_seed() if seed is None else checked_seed(seed)
+        episode_checks.check_model(model)
+        self.model = model
+        self.adapted = tuple(adapted_variables(model, adapt))
+        self._add_learned_weights()
+        self._engine = None
+        self._functions = {}
+        self._trackers = ()
+        self._train_source = None
+        self._validation_source = None
+        self._meta_batch_size = None
+        self._jit_choice = "auto"
+        self._steps_choice = None
+        self.last_evaluation = None
+        self.steps_to_skip = 0
+        self.built = True
+
+    def call(self, inputs, training=False):
+        """Returns the model's predictions at its current weights."""
+        return self.model(inputs, training=training)
+
+    # ---- what is learned ----------------------------------------------------------
+
+    def learned_optimizer(self, **overrides):
+        """Returns a new inner optimizer that holds the theta learned so far.
+
+        Args:
+            **overrides: constructor arguments to change.
+        """
+        config = {**self.inner_optimizer.get_config(), "preset": None, **overrides}
+        optimizer = type(self.inner_optimizer).from_config(config)
+        if self._theta_names:
+            optimizer.set_theta(
+                self.theta_values(), self.adapted_specs(), preset="MetaTrainer"
+            )
+        return optimizer
+
+    # ---- Keras' protocol ----------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer="adam",
+        loss=None,
+        metrics=None,
+        jit_compile="auto",
+        steps_per_execution=None,
+        run_eagerly=False,
+        **kwargs,
+    ):
+        """Configures the outer optimizer, and the loss and metrics of the tasks.
+
+        Args:
+            optimizer: Keras optimizer of the meta-parameters.
+            loss: Keras loss, of the support and of the query set.
+            metrics: list of Keras metrics, computed for each task by itself.
+            jit_compile: bool or `"auto"`: XLA on a GPU or TPU; on a CPU where tasks
+                are vectorized (and XLA knows every operation), plain graphs where
+                they are sequential.
+            steps_per_execution: int >= 1, meta-steps in one call of the graph.
+                Default: the largest divisor of `steps_per_epoch` up to 100 (10 where
+                tasks are sequential).
+            run_eagerly: bool, for debugging.
+            **kwargs: as `keras.Model.compile`.
+        """
+        checked_choice("jit_compile", jit_compile, (True, False, "auto"))
+        if loss is None and not self.model.losses:
+            raise ValueError(
+                "Argument `loss` of `compile()` must name the loss of the tasks, such "
+                'as "mse" or "sparse_categorical_crossentropy". Received: loss=None.'
+            )
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            metrics=metrics,
+            jit_compile=jit_compile is True,
+            steps_per_execution=steps_per_execution or 1,
+            run_eagerly=run_eagerly,
+            **kwargs,
+        )
+        self._jit_choice = jit_compile
+        self._steps_choice = steps_per_execution
+        self._engine = None
+        self._functions = {}
+
+    def fit(
+        self,
+        tasks=None,
+        meta_batch_size=16,
+        steps_per_epoch=None,
+        epochs=1,
+        validation_tasks=None,
+        validation_episodes=100,
+        callbacks=None,
+        verbose="auto",
+        initial_epoch=0,
+        validation_freq=1,
+    ):
+        """Meta-trains; as `keras.Model.fit`, with tasks in the place of data.
+
+        Args:
+            tasks: `keras_meta.tasks.TaskDistribution`, sampled inside the graph, or
+                `tf.data.Dataset` of single episodes.
+            meta_batch_size: int >= 1, tasks in a meta-step.
+            steps_per_epoch: int >= 1, meta-steps in an epoch. Default 100; for a
+                dataset, its length.
+            epochs: int >= 1.
+            validation_tasks: as `tasks`; adds `val_loss` and the metrics after
+                adaptation to the logs at the end of an epoch.
+            validation_episodes: int >= 1, how many of them.
+            callbacks, verbose, initial_epoch, validation_freq: as in Keras.
+
+        Returns:
+            `keras.callbacks.History`.
+
+        Raises:
+            FloatingPointError: if the meta-loss becomes NaN or infinite.
+            TypeError, ValueError: for tasks that the model cannot learn.
+        """
+        self._assert_compile_called("fit")
+        self._meta_batch_size = checked_count("meta_batch_size", meta_batch_size)
+        self._train_source = TaskSource(tasks, stream=2 * self.seed)
+        self.prepare(self._train_source)
+        if steps_per_epoch is None and not self._train_source.is_dataset:
+            steps_per_epoch = 100
+        if steps_per_epoch is not None:
+            checked_count("steps_per_epoch", steps_per_epoch)
+        self.steps_per_execution = self._resolved_steps(steps_per_epoch)
+        validation, validation_steps = None, None
+        if validation_tasks is not None:
+            checked_count("validation_episodes", validation_episodes)
+            self._validation_source = TaskSource(
+                validation_tasks, 2 * self.seed + 1, "validation_tasks"
+            )
+            episode_checks.check_episode(self, self._validation_source)
+            validation_steps = -(-validation_episodes // self._meta_batch_size)
+            validation = self._validation_source.batches(
+                self._meta_batch_size, validation_steps
+            )
+        self.renew_functions()
+        resume_point = ResumePoint()
+        return super().fit(
+            x=self._train_source.batches(self._meta_batch_size),
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=[NonFiniteGuard(), resume_point.at_epoch_end]
+            + list(callbacks or [])
+            + [resume_point.after_restore],
+            validation_data=validation,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_freq=validation_freq,
+        )
+
+    def evaluate(
+        self,
+        tasks=None,
+        episodes=600,
+        inner_steps=None,
+        meta_batch_size=25,
+        seed=0,
+        verbose="auto",
+        **kwargs,
+    ):
+        """Adapts to new tasks and reports every metric after every inner step.
+
+        Args:
+            tasks: `TaskDistribution` or `tf.data.Dataset` of episodes.
+            episodes: int >= 2, how many tasks.
+            inner_steps: int >= 1. Default: as in training.
+            meta_batch_size: int >= 1, tasks in one call of the graph.
+            seed: int >= 0; the same seed gives the same tasks, none of them those of
+                training.
+            verbose: 0, 1 or `"auto"`, as in Keras.
+
+        Returns:
+            Dict from `"loss"` and each metric to `{"mean": [before, after 1 step,
+            ...], "ci95": [...]}`: means over the tasks and the half-widths of their
+            95 % confidence intervals (1.96 standard errors).
+        """
+        if kwargs.pop("_use_cached_eval_dataset", False):
+            # Keras' own validation inside `fit`.
+            return super().evaluate(_use_cached_eval_dataset=True, **kwargs)
+        self._assert_compile_called("evaluate")
+        return evaluate_tasks(
+            self, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
+        )
+
+    def adapt(self, support_x, support_y, inner_steps=None):
+        """Returns a new Keras model, adapted to one support set.
+
+        Args:
+            support_x: inputs, leading axis examples.
+            support_y: targets.
+            inner_steps: int >= 1. Default: as in training.
+
+        Returns:
+            `keras.Model` of the same architecture, compiled with the same loss and
+            metrics and with the learned optimizer.
+        """
+        self._assert_compile_called("adapt")
+        num_steps = checked_count("inner_steps", inner_steps or self.inner_steps)
+        support_x, support_y = episode_checks.checked_support(
+            self, support_x, support_y
+        )
+        self._build_losses(support_x, support_y)
+
+        def run(x, y):
+            seed = tf.constant([2 * self.seed, 0], "int64")
+            return self._task_engine("sequential").adapted_values(
+                self._outer_tensors(), x, y, seed, num_steps
+            )
+
+        key = ("adapt", num_steps)
+        if key not in self._functions:
+            self._functions[key] = tf.function(
+                run, reduce_retracing=True, autograph=False
+            )
+        parameters, others = self._functions[key](support_x, support_y)
+        return trainer_preset.adapted_model(self, parameters, others)
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """As Keras'; the file appears whole or not at all, also if killed."""
+        trainer_preset.save_atomically(
+            super().save_weights, filepath, overwrite, kwargs
+        )
+
+    # ---- saving ---------------------------------------------------------------------
+
+    def save_preset(self, path, title=None):
+        """Writes what was learned to one `.kmeta` file.
+
+        The file holds theta, the initialisation, the architecture and a card with
+        the last `evaluate()`. An existing file is replaced, whole or not at all.
+
+        Args:
+            path: str that ends in `.kmeta`.
+            title: str, one line for the card. Default: the algorithm.
+
+        Raises:
+            PresetError: if the path or a weight (NaN) cannot be stored.
+        """
+        trainer_preset.preset_of(self, title).save(path)
+
+    @classmethod
+    def from_preset(cls, name_or_path):
+        """Returns a trainer that is ready to evaluate, adapt and train on.
+
+        Args:
+            name_or_path: a name of `keras_meta.list_presets()`, or a `.kmeta` file.
+
+        Raises:
+            PresetError: if the file is damaged, or was not saved by a trainer.
+        """
+        return trainer_preset.trainer_of(cls, presets.load(name_or_path))
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "model": keras.saving.serialize_keras_object(self.model),
+            **trainer_preset.trainer_config(self),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("model", "inner_optimizer", "adapt", "task_reduction"):
+            if isinstance(config[key], dict):
+                config[key] = keras.saving.deserialize_keras_object(
+                    config[key], custom_objects=custom_objects
+                )
+        return cls(**config)
+
+    def get_compile_config(self):
+        config = super().get_compile_config() or {}
+        return {
+            **config,
+            "jit_compile": self._jit_choice,
+            "steps_per_execution": self._steps_choice,
+        }
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        self.optimizer.build(self.trainable_variables)
+
+    def training_facts(self):
+        """Returns JSON-able facts on the meta-training so far, for a card."""
+        facts = {"meta_steps": int(self.meta_step)}
+        if self._train_source is not None:
+            facts["tasks"] = self._train_source.describe()
+            facts["meta_batch_size"] = self._meta_batch_size
+        return facts
+
+    def note_evaluation(self, evaluation):
+        """Keeps the facts and results of an evaluation for a card."""
+        self.last_evaluation = evaluation
+
+
+def _learned_optimizer(optimizer):
+    if isinstance(optimizer, LearnedOptimizer):
+        unusable = [
+            name
+            for name in (
+                "use_ema",
+                "loss_scale_factor",
+                "gradient_accumulation_steps",
+            )
+            if getattr(optimizer, name)
+        ]
+        if unusable:
+            raise ValueError(
+                f"The inner optimizer must not set {unusable}: an inner loop takes "
+                "every step in full. Set them where the optimizer is used in `fit`."
+            )
+        return optimizer
+    if isinstance(optimizer, keras.optimizers.SGD):
+        return SGD.from_keras(optimizer)
+    raise TypeError(
+        "Argument `inner_optimizer` must be a `keras_meta.LearnedOptimizer`, such as "
+        "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
+        f"Received: inner_optimizer={optimizer!r}."
+    )

@@ -1,0 +1,153 @@
+"""What a compiled meta-step computes for a meta-batch of episodes."""
+
+import functools
+
+import tensorflow as tf
+
+from keras_meta.training.inner_loop import InnerLoop
+from keras_meta.training.meta_gradient import task_meta_gradient
+from keras_meta.training.task_axis import can_vectorize, map_tasks
+
+
+class TaskEngine:
+    """Adapts to each task of a meta-batch and returns what the tasks give.
+
+    Args:
+        task_model: `TaskModel`.
+        optimizer: `LearnedOptimizer`, the inner one.
+        adapted: list of bool, one for each trainable variable.
+        unpack: function from the outer tensors to `(theta, parameters)`.
+        first_order: bool.
+        task_axis: `"vectorize"` or `"sequential"`.
+        metric_names: list of str.
+    """
+
+    def __init__(
+        self,
+        task_model,
+        optimizer,
+        adapted,
+        unpack,
+        first_order,
+        task_axis,
+        metric_names,
+    ):
+        self.task_model = task_model
+        self.unpack = unpack
+        self.task_axis = task_axis
+        self.metric_names = metric_names
+        self.inner_loop = InnerLoop(task_model, optimizer, adapted, first_order)
+
+    def meta_gradients(self, outer, episodes, seeds, num_steps):
+        """Returns `(losses, metrics, gradients, statistics)` of each task.
+
+        Args:
+            outer: list of tensors, what is meta-learned.
+            episodes: `Episode`, each tensor with leading axis `(num_tasks,)`.
+            seeds: int64 `(num_tasks, 2)`.
+            num_steps: int >= 1.
+
+        Returns:
+            losses float32 `(num_tasks,)`; metrics, a dict of such; gradients, a list
+            of `(num_tasks, ...)`; statistics, the running statistics after the
+            support set, a list of `(num_tasks, ...)`, empty unless they are kept.
+        """
+        function = functools.partial(self._task_gradient, outer, num_steps)
+        signature = self._gradient_signature(outer)
+        return map_tasks(function, (episodes, seeds), self.task_axis, signature)
+
+    def history(self, outer, episodes, seeds, num_steps):
+        """Returns the query loss and metrics before the first step and after each.
+
+        Returns:
+            Dict from `"loss"` and the metrics' names to float32
+            `(num_tasks, num_steps + 1)`.
+        """
+        function = functools.partial(self._task_history, outer, num_steps)
+        spec = tf.TensorSpec((num_steps + 1,), tf.float32)
+        signature = {name: spec for name in ["loss", *self.metric_names]}
+        return map_tasks(function, (episodes, seeds), self.task_axis, signature)
+
+    def adapted_values(self, outer, x, y, seed, num_steps):
+        """Adapts to one support set.
+
+        Returns:
+            Tuple `(parameters, others)`: the trainable and the non-trainable values.
+            Batch normalisation's moving statistics are those of the support set with
+            `batch_statistics="task"`, so that the result predicts by itself.
+        """
+        theta, parameters = self.unpack(outer)
+        others = self.task_model.initial_others(seed)
+        parameters, others, _ = self.inner_loop.run(
+            theta, parameters, others, x, y, num_steps
+        )
+        if self.task_model.has_batch_norm and (
+            self.task_model.batch_statistics == "task"
+        ):
+            others = self.task_model.statistics_of(parameters, others, x)
+        return parameters, others
+
+    def tasks_vectorize(self, outer, episodes, seeds, num_steps):
+        """Whether a meta-gradient of these tasks can be vectorized; traces it."""
+        return can_vectorize(
+            functools.partial(self._task_gradient, outer, num_steps),
+            (episodes, seeds),
+            self._gradient_signature(outer),
+        )
+
+    def keep_statistics(self, statistics):
+        """Writes the tasks' mean running statistics into the model."""
+        for variable, values in zip(self._kept_statistics(), statistics, strict=True):
+            variable.assign(tf.reduce_mean(values, axis=0))
+
+    def _gradient_signature(self, outer):
+        scalar = tf.TensorSpec((), tf.float32)
+        return (
+            scalar,
+            {name: scalar for name in self.metric_names},
+            [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in outer],
+            [tf.TensorSpec(v.shape, v.dtype) for v in self._kept_statistics()],
+        )
+
+    def _kept_statistics(self):
+        if self.task_model.batch_statistics != "running":
+            return []
+        return self.task_model.moving_statistics
+
+    def _task_gradient(self, outer, num_steps, task):
+        episode, seed = task
+        others = self.task_model.initial_others(seed)
+        loss, y_pred, gradients = task_meta_gradient(
+            self.inner_loop, outer, self.unpack, episode, others, num_steps
+        )
+        metrics = self.task_model.metric_values(episode.query_y, y_pred)
+        statistics = []
+        if self._kept_statistics():
+            _, parameters = self.unpack(outer)
+            updated = self.task_model.update_running_statistics(
+                parameters, others, episode.support_x
+            )
+            statistics = self.task_model.moving_values(updated)
+        return loss, metrics, gradients, statistics
+
+    def _task_history(self, outer, num_steps, task):
+        episode, seed = task
+        theta, parameters = self.unpack(outer)
+
+        def judge(parameters, others):
+            loss, y_pred, _ = self.task_model.loss(
+                parameters, others, episode.query_x, episode.query_y, False
+            )
+            metrics = self.task_model.metric_values(episode.query_y, y_pred)
+            return {"loss": loss, **metrics}
+
+        _, _, history = self.inner_loop.run(
+            theta,
+            parameters,
+            self.task_model.initial_others(seed),
+            episode.support_x,
+            episode.support_y,
+            num_steps,
+            after_step=judge,
+        )
+        return history

@@ -1,0 +1,53 @@
+import pytest
+
+from keras_meta.presets import PresetError, list_presets, load, registry
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch, preset):
+    monkeypatch.setattr(registry, "_data_folder", lambda: tmp_path)
+    for name in ("b-second", "a-first"):
+        preset.save(tmp_path / f"{name}.kmeta")
+    (tmp_path / "README.txt").write_text("not a preset")
+    return tmp_path
+
+
+def test_lists_and_loads_what_ships(shipped):
+    assert list_presets() == ["a-first", "b-second"]
+    assert load("a-first").card["title"] == "Tiny"
+
+
+def test_data_folder_lies_in_the_package():
+    folder = registry._data_folder()
+    assert folder.name == "data"
+    assert (folder.parent / "registry.py").is_file()
+
+
+def test_every_shipped_preset_is_intact_and_small():
+    for name in list_presets():
+        assert load(name).card["title"]
+        assert registry.find_preset(name).stat().st_size < 1_000_000
+
+
+def test_unknown_name_lists_what_ships(shipped):
+    message = "name 'c'. Shipped: a-first, b-second. .*such as './c.kmeta'"
+    with pytest.raises(PresetError, match=message):
+        load("c")
+
+
+@pytest.mark.parametrize("as_path", [str, lambda path: path])
+def test_loads_a_path(shipped, as_path):
+    assert load(as_path(shipped / "a-first.kmeta")).card["title"] == "Tiny"
+
+
+def test_file_name_without_folder_is_a_path(shipped, monkeypatch):
+    monkeypatch.chdir(shipped)
+    assert load("b-second.kmeta").card["title"] == "Tiny"
+    with pytest.raises(PresetError, match="No preset file at 'c.kmeta'"):
+        load("c.kmeta")
+
+
+@pytest.mark.parametrize("wrong", ["", None, 3])
+def test_refuses_what_is_no_name(wrong):
+    with pytest.raises(PresetError, match="must be a non-empty str or a path"):
+        load(wrong)
