@@ -206,8 +206,9 @@ class MetaStepModel(keras.Model):
         if self._engine is not None:
             return
         self._engine = self._task_engine(self.task_axis)
-        seeds = source.seeds(0, 1)
-        episodes = tf.nest.map_structure(lambda tensor: tensor[None], example)
+        # Two tasks: `vectorized_map` leaves a single one unconverted.
+        seeds = source.seeds(0, 2)
+        episodes = tf.nest.map_structure(lambda part: tf.stack([part] * 2), example)
         if self.task_axis == "auto":
             vectorize = self._engine.tasks_vectorize(
                 self._outer_tensors(), episodes, seeds, self.inner_steps

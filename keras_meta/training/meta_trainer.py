@@ -321,11 +321,11 @@ class MetaTrainer(MetaStepModel):
         )
         self._build_losses(support_x, support_y)
 
+        engine = self._task_engine("sequential")
+
         def run(x, y):
             seed = tf.constant([2 * self.seed, 0], "int64")
-            return self._task_engine("sequential").adapted_values(
-                self._outer_tensors(), x, y, seed, num_steps
-            )
+            return engine.adapted_values(self._outer_tensors(), x, y, seed, num_steps)
 
         key = ("adapt", num_steps)
         if key not in self._functions:

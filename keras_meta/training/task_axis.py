@@ -1,5 +1,7 @@
 """Many tasks at once: the map over tasks that a meta-step is made of."""
 
+import logging
+
 import tensorflow as tf
 
 TASK_AXES = ("auto", "vectorize", "sequential")
@@ -32,24 +34,25 @@ def can_vectorize(function, elements, signature):
 
     Args:
         function: as in `map_tasks`.
-        elements: nest of concrete tensors, one or more tasks.
+        elements: nest of concrete tensors, two or more tasks (TensorFlow leaves a
+            single one unconverted).
         signature: as in `map_tasks`.
-
-    Raises:
-        Whatever tracing `function` raises for reasons of its own.
     """
+    traced = tf.function(
+        lambda: map_tasks(function, elements, "vectorize", signature),
+        autograph=False,
+    )
+    # TensorFlow logs pages for an operation that it cannot convert.
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        tf.function(
-            lambda: map_tasks(function, elements, "vectorize", signature),
-            autograph=False,
-        ).get_concrete_function()
+        traced.get_concrete_function()
     except (ValueError, TypeError, NotImplementedError):
-        # Either no converter, or an error that the plain trace raises as well.
-        tf.function(
-            lambda: map_tasks(function, elements, "sequential", signature),
-            autograph=False,
-        ).get_concrete_function()
+        # No converter; or a fault of `function`, which its next trace raises again.
         return False
+    finally:
+        logger.setLevel(level)
     return True
 
 
