@@ -1,4 +1,4 @@
-# make test, make demo: on a fresh machine with Python >= 3.11, pip and make.
+# make test, make demo: on a fresh machine with Python >= 3.10, pip and make.
 #
 # Each has a virtual environment of its own under .venv/. The stamp's name holds
 # a checksum of what decides its contents: a second run reuses it, a changed
@@ -29,8 +29,8 @@ demo: $(DEMO)/.installed-$(CHECKSUM)
 $(TEST)/.installed-$(CHECKSUM): EXTRA := dev
 $(DEMO)/.installed-$(CHECKSUM): EXTRA := demo
 $(TEST)/.installed-$(CHECKSUM) $(DEMO)/.installed-$(CHECKSUM):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	"keras_meta needs Python >= 3.11: run make with PYTHON=/path/to/python. " \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	"keras_meta needs Python >= 3.10: run make with PYTHON=/path/to/python. " \
 	"Received: Python " + sys.version.split()[0])'
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)

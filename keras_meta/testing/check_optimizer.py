@@ -10,7 +10,6 @@ from keras_meta.testing import (
     optimizer_checks_settings,
 )
 from keras_meta.testing.optimizer_problem import (
-    arrays_of,
     assert_equal_bits,
     assert_same_run,
     fit,
@@ -102,31 +101,32 @@ def check_distributed(make_optimizer):
             "uses TensorFlow."
         )
     strategy = tf.distribute.MirroredStrategy(devices[:2])
-    for settings in ({}, {"weight_decay": 0.3, "learning_rate": 0.5}):
-        with strategy.scope():
-            optimizer = make_optimizer(**settings)
-            model = make_model(optimizer)
-        expected, _ = reference_run(
-            optimizer,
-            lambda step, parameters: gradients_of_batch(step, parameters, 8),
-            num_steps=2,
-            decayed=range(4) if settings else (),
-        )
-        # Two steps, of all eight examples: four on each replica.
-        fit(model, batch_size=8)
-        what = f"Training on two replicas with {settings} must equal the rule."
-        remedy = (
-            "Sum the gradients over replicas first (`sum_over_replicas`), and write "
-            "every variable through `distribution.extended.update`."
-        )
-        assert_same_run(model.trainable_variables, expected, what, remedy)
-        what = "Replicas must hold the same weights and the same optimizer state."
-        replicas = [
-            [copy.numpy() for copy in strategy.experimental_local_results(v.value)]
-            for v in [*model.trainable_variables, *optimizer.variables]
-        ]
-        first, second = (list(copies) for copies in zip(*replicas, strict=True))
-        assert_equal_bits(second, arrays_of(first), what, remedy)
+    with strategy.scope():
+        optimizer = make_optimizer(weight_decay=0.3, learning_rate=0.5)
+        model = make_model(optimizer)
+    expected, _ = reference_run(
+        optimizer,
+        lambda step, parameters: gradients_of_batch(step, parameters, 8),
+        num_steps=2,
+        decayed=range(4),
+    )
+    # Two steps, of all eight examples: four on each replica.
+    fit(model, batch_size=8)
+    what = "Training on two replicas must equal the rule."
+    remedy = (
+        "Sum the gradients over replicas first (`sum_over_replicas`), and write "
+        "every variable through `distribution.extended.update`."
+    )
+    assert_same_run(model.trainable_variables, expected, what, remedy)
+    what = "Replicas must hold the same weights and the same optimizer state."
+    copies = [
+        strategy.experimental_local_results(variable.value)
+        for variable in [*model.trainable_variables, *optimizer.variables]
+    ]
+    first, second = (
+        [copy.numpy() for copy in replica] for replica in zip(*copies, strict=True)
+    )
+    assert_equal_bits(second, first, what, remedy)
 
 
 def _checks():

@@ -38,14 +38,19 @@ class TaskSource:
         self.element_spec = tasks.element_spec
         self._sampling_axis = (
             "vectorize"
-            if can_vectorize(self._sample, self.seeds(0, 2), self.element_spec)
+            if can_vectorize(self._sample, self.seeds([0, 1]), self.element_spec)
             else "sequential"
         )
 
-    def seeds(self, first, count):
-        """Returns the seeds of tasks `first`, ..., int64 `(count, 2)`."""
-        indices = tf.cast(first, "int64") + tf.range(count, dtype="int64")
-        return tf.stack([tf.fill([count], tf.cast(self.stream, "int64")), indices], 1)
+    def seeds(self, numbers):
+        """Returns the seeds of these tasks, int64 `(num_tasks, 2)`.
+
+        Args:
+            numbers: int64 `(num_tasks,)`, or a list of int.
+        """
+        numbers = tf.cast(numbers, "int64")
+        stream = tf.fill(tf.shape(numbers), tf.constant(self.stream, "int64"))
+        return tf.stack([stream, numbers], axis=1)
 
     def sample(self, seeds):
         """Returns the meta-batch of these seeds, an `Episode` with a task axis."""
@@ -58,7 +63,7 @@ class TaskSource:
             ValueError: if the dataset is empty.
         """
         if not self.is_dataset:
-            return self.tasks.sample(self.seeds(0, 1)[0])
+            return self._sample(self.seeds([0])[0])
         for episode in self.dataset.take(1):
             return episode
         raise ValueError(
@@ -66,17 +71,65 @@ class TaskSource:
             "dataset."
         )
 
-    def batches(self, meta_batch_size, num_batches=None):
-        """Returns the `tf.data.Dataset` to feed to Keras.
+    def num_batches(self, meta_batch_size):
+        """Returns how many full meta-batches there are; None if that is not known.
 
-        A dataset of episodes is batched. For a distribution, elements are only the
-        numbers of the batches, endless if `num_batches` is None.
+        Raises:
+            ValueError: if a dataset is endless, or has fewer episodes than one batch.
         """
-        if self.is_dataset:
-            return self.dataset.batch(meta_batch_size, drop_remainder=True)
-        if num_batches is None:
+        if not self.is_dataset:
+            return None
+        episodes = int(self.dataset.cardinality())
+        if episodes == tf.data.INFINITE_CARDINALITY:
+            raise ValueError(
+                "Argument `steps_per_epoch` must be given for a dataset without end. "
+                "Received: steps_per_epoch=None. Pass `fit(..., steps_per_epoch=100)`."
+            )
+        if episodes == tf.data.UNKNOWN_CARDINALITY:
+            return None
+        if episodes < meta_batch_size:
+            raise ValueError(
+                "The dataset must hold at least one meta-batch. Received: "
+                f"{episodes} episodes, meta_batch_size={meta_batch_size}. Pass "
+                f"`meta_batch_size={episodes}` or less, or `.repeat()` the dataset."
+            )
+        return episodes // meta_batch_size
+
+    def training_batches(self, meta_batch_size, repeat):
+        """Returns the `tf.data.Dataset` to feed to Keras in training.
+
+        Args:
+            meta_batch_size: int >= 1.
+            repeat: bool, whether a dataset of episodes starts again where it ends. A
+                distribution has no data: its elements are empty, without end.
+        """
+        if not self.is_dataset:
             return tf.data.Dataset.from_tensors(tf.constant(0, "int64")).repeat()
-        return tf.data.Dataset.range(num_batches)
+        batches = self.dataset.batch(meta_batch_size, drop_remainder=True)
+        return batches.repeat() if repeat else batches
+
+    def evaluation_batches(self, meta_batch_size, episodes):
+        """Returns a `tf.data.Dataset` of `(numbers, meta-batch)`; the last is smaller.
+
+        Args:
+            meta_batch_size: int >= 1.
+            episodes: int >= 1, how many in all; a dataset may have fewer.
+
+        Returns:
+            Dataset of pairs: the tasks' numbers int64 `(num_tasks,)`, and their
+            episodes, `()` for a distribution.
+        """
+        numbers = tf.data.Dataset.range(episodes)
+        if self.is_dataset:
+            pairs = tf.data.Dataset.zip((numbers, self.dataset))
+            return pairs.batch(meta_batch_size)
+        whole = episodes % meta_batch_size == 0
+        batches = numbers.batch(meta_batch_size, drop_remainder=whole)
+        return batches.map(lambda numbers: (numbers, ()))
+
+    def episodes(self, seeds, episodes):
+        """Returns the meta-batch: `episodes` of a dataset, else that of the seeds."""
+        return episodes if self.is_dataset else self.sample(seeds)
 
     def describe(self):
         """Returns JSON-able facts for a preset's card."""

@@ -1,0 +1,43 @@
+"""How benchmarks record what they measure."""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+
+import numpy as np
+
+PACKAGES = ("keras", "tensorflow", "numpy", "jax", "torch")
+
+
+def machine():
+    """Returns what the numbers were measured on: versions, cores, processor."""
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "packages": versions,
+    }
+
+
+def percentiles(values):
+    """Returns the median of `values` and the quartiles around it."""
+    low, middle, high = np.percentile(values, [25, 50, 75])
+    return {"median": float(middle), "quartiles": [float(low), float(high)]}
+
+
+def write_json(path, results):
+    """Writes results, readable and stable in order."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"wrote {path}")

@@ -1,0 +1,76 @@
+"""SGD and MetaSGD pass `check_optimizer` on this process' backend."""
+
+import functools
+
+import pytest
+
+from keras_meta.optimizers import SGD, MetaSGD
+from keras_meta.testing import available_checks, check_optimizer
+
+# What other settings of a rule can break; the rest of Keras' settings is the base
+# class', and is run once, for MetaSGD's defaults.
+OF_A_SETTING = [
+    "initial_theta_depends_on_the_seed_only",
+    "update_is_pure",
+    "update_keeps_shapes_and_dtypes",
+    "learning_rate_multiplies_the_step",
+    "update_is_differentiable",
+    "fit_equals_the_rule",
+    "weight_decay",
+    "config_is_small_and_complete",
+]
+OF_STATE = [
+    "gradient_accumulation",
+    "missing_gradients",
+    "subsets_in_another_order",
+    "half_precision_variables",
+    "loss_scale_optimizer",
+    "keras_file_continues",
+    "load_weights_before_build",
+    "wrong_variables_raise",
+]
+
+OTHERS = {
+    "sgd": functools.partial(SGD, seed=0),
+    "sgd_nesterov": functools.partial(SGD, seed=0, momentum=0.9, nesterov=True),
+    "meta_sgd_tensor": functools.partial(MetaSGD, seed=0, granularity="tensor"),
+    "meta_sgd_linear": functools.partial(MetaSGD, seed=0, rate_map="linear"),
+    "meta_sgd_online": functools.partial(
+        MetaSGD, seed=0, online=True, hypergradient_rate=0.01
+    ),
+    "meta_sgd_online_linear_layer": functools.partial(
+        MetaSGD,
+        seed=0,
+        granularity="layer",
+        rate_map="linear",
+        online=True,
+        hypergradient_rate=0.01,
+    ),
+}
+
+
+@pytest.mark.parametrize("check", available_checks())
+def test_meta_sgd(check):
+    check_optimizer(functools.partial(MetaSGD, seed=0), [check])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_rules_and_settings(name):
+    check_optimizer(OTHERS[name], OF_A_SETTING)
+
+
+@pytest.mark.parametrize("name", ["sgd_nesterov", "meta_sgd_online_linear_layer"])
+def test_rules_with_state(name):
+    check_optimizer(OTHERS[name], OF_STATE)
+
+
+def test_online_with_xla():
+    check_optimizer(
+        OTHERS["meta_sgd_online_linear_layer"], ["fit_with_xla_equals_the_rule"]
+    )
+
+
+def test_without_a_seed():
+    # The class itself, which draws another seed for each instance.
+    checks = ["fit_equals_the_rule", "keras_file_continues", "two_models"]
+    check_optimizer(MetaSGD, [*checks, "config_is_small_and_complete"])

@@ -1,0 +1,63 @@
+"""Two replicas train as one device does: a process of its own, with two CPUs."""
+
+import os
+import subprocess
+import sys
+
+PROGRAM = """
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+halves = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(cpu, halves)
+
+from keras_meta.optimizers import SGD, MetaSGD, backend_variables
+from keras_meta.testing import check_distributed
+
+
+def own_gradients(optimizer, gradients, variables):
+    return gradients
+
+
+def halved_on_the_second(optimizer, gradients, variables):
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    factor = 1.0 - 0.5 * tf.cast(replica, "float32")
+    return [factor * g for g in sound(optimizer, gradients, variables)]
+
+
+check_distributed(lambda **kwargs: SGD(seed=0, momentum=0.9, **kwargs))
+check_distributed(
+    lambda **kwargs: MetaSGD(
+        seed=0,
+        online=True,
+        granularity="layer",
+        rate_map="linear",
+        hypergradient_rate=0.05,
+        **kwargs,
+    )
+)
+print("sound rules passed")
+sound = backend_variables.sum_over_replicas
+for broken in (own_gradients, halved_on_the_second):
+    backend_variables.sum_over_replicas = broken
+    try:
+        check_distributed(lambda **kwargs: MetaSGD(seed=0, **kwargs))
+    except AssertionError as error:
+        print(error)
+"""
+
+
+def test_replicas_train_as_one_device_and_do_not_diverge():
+    environment = {**os.environ, "KERAS_BACKEND": "tensorflow"}
+    environment["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    finished = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr[-4000:]
+    sound, own_gradients, halved = finished.stdout.splitlines()
+    assert sound == "sound rules passed"
+    assert own_gradients.startswith("Training on two replicas must equal the rule.")
+    assert halved.startswith(
+        "Replicas must hold the same weights and the same optimizer state."
+    )
