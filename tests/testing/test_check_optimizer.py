@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_meta.optimizers import SGD, MetaSGD
-from keras_meta.testing import available_checks, check_distributed, check_optimizer
+from keras_meta.testing import available_checks, check_optimizer
 
 register = keras.saving.register_keras_serializable("broken")
 
@@ -48,6 +48,9 @@ class ReturnsHalfPrecision(MetaSGD):
 
 
 class DropsState(SGD):
+    def __init__(self, **kwargs):
+        super().__init__(momentum=0.9, **kwargs)
+
     def update(self, *args, **kwargs):
         return super().update(*args, **kwargs)[0], {}
 
@@ -79,12 +82,6 @@ class AssignsInBuild(MetaSGD):
         return variable
 
 
-class ReadsRateInBuild(MetaSGD):
-    def build(self, variables):
-        self.first_rate = float(self.learning_rate)
-        super().build(variables)
-
-
 class KeepsFirstRate(MetaSGD):
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         super()._backend_update_step(grads, trainable_variables, 0.5)
@@ -112,8 +109,6 @@ class SharesVelocity(SGD):
 
 
 class DecaysAsKeras(MetaSGD):
-    """A weight decay that the learned rates do not scale."""
-
     def _apply_weight_decay(self, variables):
         keras.optimizers.Optimizer._apply_weight_decay(self, variables)
 
@@ -240,6 +235,7 @@ BROKEN = {
     WritesInUpdate: ["update_is_pure"],
     ChangesItsArguments: ["update_is_pure"],
     ReturnsHalfPrecision: ["update_keeps_shapes_and_dtypes"],
+    DropsState: ["update_keeps_shapes_and_dtypes"],
     IgnoresLearningRate: ["learning_rate_multiplies_the_step"],
     StopsGradients: ["update_is_differentiable"],
     StopsOneGradient: ["update_is_differentiable"],
@@ -334,17 +330,9 @@ def test_message_says_what_was_received_and_what_to_do():
 
 
 def test_other_exceptions_become_assertions_with_their_cause():
-    with pytest.raises(AssertionError, match="Received: AttributeError") as caught:
-        check_optimizer(ReadsRateInBuild, ["fit_equals_the_rule"])
-    assert isinstance(caught.value.__cause__, AttributeError)
-
-
-def test_state_that_the_rule_drops_is_named():
-    with pytest.raises(AssertionError, match=r"entries \[\] for \['velocity'\]"):
-        check_optimizer(
-            lambda **kwargs: DropsState(momentum=0.9, **kwargs),
-            ["update_keeps_shapes_and_dtypes"],
-        )
+    with pytest.raises(AssertionError, match="Received: TypeError: Could") as caught:
+        check_optimizer(IsNotRegistered, ["keras_file_continues"])
+    assert isinstance(caught.value.__cause__, TypeError)
 
 
 def test_dtype_policy_is_restored_after_a_failure():
@@ -360,8 +348,3 @@ def test_unknown_check_raises():
         match=r"Received: \['speed'\], which do not exist on the tensorflow backend\.",
     ):
         check_optimizer(MetaSGD, ["clipnorm", "speed"])
-
-
-def test_check_distributed_needs_two_devices():
-    with pytest.raises(RuntimeError, match=r"needs two logical CPUs\. Received: 1\."):
-        check_distributed(MetaSGD)
