@@ -20,7 +20,8 @@ test: $(TEST)/.installed-$(CHECKSUM)
 	$(TEST)/bin/ruff check .
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/lint-imports
-	$(TEST)/bin/python -m pytest
+	# Two workers: most of the time goes to tracing and compiling, on one core.
+	$(TEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
 
 demo: $(DEMO)/.installed-$(CHECKSUM)
 	$(DEMO)/bin/keras-meta demo

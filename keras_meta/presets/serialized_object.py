@@ -103,6 +103,34 @@ def build_model(serialized):
     return model
 
 
+def build_values(serialized, what):
+    """Builds every serialized object in a nest of JSON values.
+
+    Args:
+        serialized: dict, such as the arguments of a constructor.
+        what: str, names it in messages.
+
+    Returns:
+        The dict, with the objects in their places.
+
+    Raises:
+        PresetError: if the config names something that is refused, or if building
+            fails.
+    """
+    _check_names(serialized)
+    try:
+        return keras.saving.deserialize_keras_object(
+            copy.deepcopy(serialized), safe_mode=True
+        )
+    # Whatever a constructor raises on a bad config, the caller gets one error.
+    except Exception as error:
+        raise PresetError(
+            f"Could not build the preset's {what}: {type(error).__name__}: {error} If "
+            "an object is your own, register it with "
+            "`keras.saving.register_keras_serializable()`, and import its module first."
+        ) from error
+
+
 def _deserialize(serialized, what):
     try:
         return keras.saving.deserialize_keras_object(serialized, safe_mode=True)

@@ -1,7 +1,12 @@
 """What `MetaTrainer.fit` adds to Keras' callbacks."""
 
+import json
+import pathlib
+
 import keras
 import tensorflow as tf
+
+from keras_meta.training.finite_guard import non_finite_message
 
 
 class NonFiniteGuard(keras.callbacks.Callback):
@@ -14,18 +19,8 @@ class NonFiniteGuard(keras.callbacks.Callback):
         self.model.non_finite.assign([-1, -1])
 
     def on_train_batch_end(self, batch, logs=None):
-        step, task = self.model.non_finite.numpy().tolist()
-        if step < 0:
-            return
-        seed = (2 * self.model.seed, task)
-        raise FloatingPointError(
-            "The meta-loss or its gradient became NaN or infinite at meta-step "
-            f"{step}, with the task of seed {seed} (draw it again with `tasks.sample("
-            f"tf.constant({list(seed)}, 'int64'))`). The meta-parameters were not "
-            "changed by that step, and the last checkpoint stays. Go on from there "
-            "with a smaller outer learning rate, an outer `clipnorm`, smaller inner "
-            "rates or fewer inner steps; and check that task's data."
-        )
+        if self.model.non_finite.numpy()[0] >= 0:
+            raise FloatingPointError(non_finite_message(self.model))
 
 
 class ResumePoint:
@@ -46,17 +41,41 @@ class ResumePoint:
         self.after_restore = _ReadProgress(self.at_epoch_end)
 
 
+def mend_backup(callback):
+    """Makes a `BackupAndRestore` readable after a kill in the midst of writing.
+
+    Its second file may then be empty. The weights know the epoch, so what Keras
+    reads there is without effect: see `ResumePoint`.
+
+    Args:
+        callback: `keras.callbacks.BackupAndRestore`.
+    """
+    path = pathlib.Path(callback.backup_dir) / "training_metadata.json"
+    if path.is_file():
+        try:
+            json.loads(path.read_text())
+        except ValueError:
+            path.write_text(json.dumps({"epoch": 0, "batch": 0}))
+
+
 class _NoteProgress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.meta_step_before = int(self.model.meta_step)
         self.model.steps_to_skip = 0
+        self.model.batches_to_pass = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        start = int(self.model.meta_step) - self.model.steps_to_skip
-        self.model.progress.assign(tf.constant([epoch, start], "int64"))
+        self.start = int(self.model.meta_step) - self.model.steps_to_skip
+        self.model.progress.assign(tf.constant([epoch, self.start], "int64"))
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.model.meta_step)
+        if step == self.start:
+            raise ValueError(
+                "The dataset must hold at least one meta-batch of "
+                f"{self.model.meta_batch_size} episodes. Received: fewer. Lower "
+                "`meta_batch_size`, or `.repeat()` the dataset."
+            )
         self.model.progress.assign(tf.constant([epoch + 1, step], "int64"))
 
 
@@ -66,8 +85,11 @@ class _ReadProgress(keras.callbacks.Callback):
         self.before = before
 
     def on_train_begin(self, logs=None):
-        if int(self.model.meta_step) == self.before.meta_step_before:
+        model, before = self.model, self.before.meta_step_before
+        step = int(model.meta_step)
+        if step == before:
             return
-        epochs, start = keras.ops.convert_to_numpy(self.model.progress).tolist()
-        self.model._initial_epoch = epochs
-        self.model.steps_to_skip = int(self.model.meta_step) - start
+        epochs, start = keras.ops.convert_to_numpy(model.progress).tolist()
+        model._initial_epoch = epochs
+        model.steps_to_skip = step - start
+        model.batches_to_pass = step - (before if model.data_repeats else start)

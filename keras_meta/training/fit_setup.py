@@ -3,7 +3,11 @@
 import keras
 
 from keras_meta.training import episode_checks
-from keras_meta.training.fit_callbacks import NonFiniteGuard, ResumePoint
+from keras_meta.training.fit_callbacks import (
+    NonFiniteGuard,
+    ResumePoint,
+    mend_backup,
+)
 from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import checked_count
 
@@ -28,6 +32,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         trainer.check_steps(steps_per_epoch)
     batch = trainer.meta_batch_size
     source = TaskSource(tasks, stream=2 * trainer.seed)
+    episode_checks.check_episode(trainer, source)
     if steps_per_epoch is None:
         steps_per_epoch = (
             source.num_batches(batch) if source.is_dataset else DEFAULT_STEPS_PER_EPOCH
@@ -68,16 +73,16 @@ def with_own_callbacks(callbacks):
     """
     if callbacks is None:
         callbacks = []
-    elif isinstance(callbacks, keras.callbacks.Callback):
+    elif not isinstance(callbacks, (list, tuple)):
         callbacks = [callbacks]
-    for callback in [callbacks] if not isinstance(callbacks, (list, tuple)) else (
-        callbacks
-    ):
+    for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(
                 "Argument `callbacks` must be a list of `keras.callbacks.Callback`. "
                 f"Received: {callback!r}."
             )
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            mend_backup(callback)
     resume_point = ResumePoint()
     return [
         NonFiniteGuard(),

@@ -17,6 +17,9 @@ class InnerLoop:
             loop changes it.
         first_order: bool; if True, meta-gradients treat the inner gradients as
             constants (FOMAML, Finn et al. 2017, section 5.2).
+
+    Attributes:
+        always_unrolled: bool, whether no number of steps becomes a graph loop.
     """
 
     def __init__(self, task_model, optimizer, adapted, first_order):
@@ -24,6 +27,7 @@ class InnerLoop:
         self.optimizer = optimizer
         self.adapted = adapted
         self.first_order = first_order
+        self.always_unrolled = False
 
     def run(self, theta, parameters, others, x, y, num_steps, after_step=None):
         """Takes `num_steps` steps on the support set.
@@ -36,11 +40,11 @@ class InnerLoop:
             y: support targets.
             num_steps: int >= 0.
             after_step: None, or a function of `(parameters, others)` to a dict of
-                scalars, called before the first step and after each.
+                tensors, called before the first step and after each.
 
         Returns:
             Tuple `(parameters, others, history)`; history is None, or the dict with
-            tensors `(num_steps + 1,)`.
+            those stacked, `(num_steps + 1, ...)`.
         """
         moving = self._chosen(parameters)
         state = self.optimizer.initial_state(theta, moving)
@@ -64,7 +68,7 @@ class InnerLoop:
         def observe(moving, others):
             return after_step(self._merged(parameters, moving), others)
 
-        if num_steps > MAX_UNROLLED_STEPS:
+        if num_steps > MAX_UNROLLED_STEPS and not self.always_unrolled:
             return self._loop(
                 step,
                 observe if after_step else None,

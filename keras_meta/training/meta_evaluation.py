@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_meta.training.task_source import TaskSource
-from keras_meta.training.trainer_settings import checked_count
+from keras_meta.training.trainer_settings import checked_count, checked_task_seed
 
 # Streams of task seeds above this one are evaluation's; training's are below.
 FIRST_EVALUATION_STREAM = 2**33
@@ -24,33 +24,35 @@ def evaluate_tasks(
             "Argument `episodes` must be at least 2, to give an interval. "
             f"Received: episodes={episodes}."
         )
-    num_steps = checked_count("inner_steps", inner_steps or trainer.inner_steps)
+    num_steps = trainer.inner_steps
+    if inner_steps is not None:
+        num_steps = checked_count("inner_steps", inner_steps)
     batch = min(checked_count("meta_batch_size", meta_batch_size), episodes)
-    source = TaskSource(tasks, FIRST_EVALUATION_STREAM + seed)
+    source = TaskSource(tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed))
     trainer.prepare(source)
     function = trainer.history_function(source, num_steps, batch)
     progress = keras.utils.Progbar(
         episodes, verbose=0 if verbose == 0 else 1, unit_name="task"
     )
     values, done = [], 0
-    for number, data in enumerate(source.batches(batch, -(-episodes // batch))):
-        seeds = source.seeds(number * batch, batch)
-        if source.is_dataset:
-            seeds = seeds[: len(tf.nest.flatten(data)[0])]
-        history = function(data, seeds)
-        values.append({name: value.numpy() for name, value in history.items()})
-        done = min(done + len(seeds), episodes)
+    for numbers, data in source.evaluation_batches(batch, episodes):
+        # The last meta-batch is filled up: another size would be traced again.
+        full = tf.minimum(tf.range(batch), len(numbers) - 1)
+        numbers, count = tf.gather(numbers, full), len(numbers)
+        data = tf.nest.map_structure(
+            lambda part, rows=full: tf.gather(part, rows), data
+        )
+        history = function(data, source.seeds(numbers))
+        values.append({name: value[:count].numpy() for name, value in history.items()})
+        done += count
         progress.update(done)
-        if done == episodes:
-            break
     if done < episodes:
         raise ValueError(
             f"The dataset must hold at least {episodes} episodes. Received: {done}. "
             f"Call `evaluate(..., episodes={done})`."
         )
     results = {
-        name: summary(np.concatenate([v[name] for v in values])[:episodes])
-        for name in values[0]
+        name: summary(np.concatenate([v[name] for v in values])) for name in values[0]
     }
     trainer.note_evaluation(
         {
@@ -74,5 +76,6 @@ def summary(values):
         `{"mean": [float, ...], "ci95": [float, ...]}`, one for each step.
     """
     values = np.asarray(values, dtype="float64")
-    errors = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    with np.errstate(invalid="ignore"):  # A diverged task makes them NaN.
+        errors = values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return {"mean": values.mean(axis=0).tolist(), "ci95": (Z_95 * errors).tolist()}

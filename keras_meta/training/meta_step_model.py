@@ -3,8 +3,9 @@
 import keras
 import tensorflow as tf
 
-from keras_meta.optimizers.parameter_specs import specs_of
 from keras_meta.training import episode_checks
+from keras_meta.training.finite_guard import all_finite, first_bad_task
+from keras_meta.training.learned_weights import LearnedWeights
 from keras_meta.training.task_axis import can_jit
 from keras_meta.training.task_engine import TaskEngine
 from keras_meta.training.task_model import TaskModel
@@ -14,24 +15,12 @@ from keras_meta.training.task_reduction import reduce_tasks
 MAX_STEPS_PER_EXECUTION = {"vectorize": 100, "sequential": 10}
 
 
-class MetaStepModel(keras.Model):
-    """What `MetaTrainer` computes inside the graph, and the weights it learns.
+class MetaStepModel(LearnedWeights):
+    """What `MetaTrainer` computes inside the graph.
 
     `MetaTrainer` sets the attributes that this class reads: the model, the inner
     optimizer, the choices of its constructor and of `compile`, and the task sources.
     """
-
-    @property
-    def trainable_variables(self):
-        """What the outer optimizer changes: the initialisation and theta."""
-        initialization = (
-            self.model.trainable_variables if self.learn_initialization else []
-        )
-        return [*initialization, *getattr(self, "_theta_variables", ())]
-
-    @property
-    def trainable_weights(self):
-        return self.trainable_variables
 
     @property
     def losses(self):
@@ -43,67 +32,36 @@ class MetaStepModel(keras.Model):
         """Means over tasks of the query loss and metrics after adaptation."""
         return list(getattr(self, "_trackers", ()))
 
-    def theta_values(self):
-        """Returns theta as a dict from name to float32 NumPy array."""
-        return {
-            name: keras.ops.convert_to_numpy(variable)
-            for name, variable in zip(
-                self._theta_names, self._theta_variables, strict=True
-            )
-        }
-
-    def adapted_specs(self):
-        """Returns the `(path, shape)` of the variables the inner loop changes."""
-        return specs_of(
-            [
-                variable
-                for variable, adapted in zip(
-                    self.model.trainable_variables, self.adapted, strict=True
-                )
-                if adapted
-            ]
-        )
-
     def train_step(self, data):
         """Takes one meta-step. `data` is an `Episode` batch, or ignored."""
-        replica = tf.distribute.get_replica_context()
-        replicas = self.distribute_strategy.num_replicas_in_sync
-        num_tasks = self._meta_batch_size // replicas
-        first = tf.cast(self.meta_step.value, "int64") * self._meta_batch_size
-        if replicas > 1:
-            first += num_tasks * tf.cast(replica.replica_id_in_sync_group, "int64")
-        if self._train_source.is_dataset:
-            num_tasks = tf.shape(tf.nest.flatten(data)[0])[0]
-            seeds = self._train_source.seeds(first, num_tasks)
-            episodes = data
-        else:
-            seeds = self._train_source.seeds(first, num_tasks)
-            episodes = self._train_source.sample(seeds)
+        source, outer = self.train_source, self._outer_tensors()
+        first = tf.cast(self.meta_step.value, "int64") * self.meta_batch_size
+        seeds = source.seeds(first + tf.range(self.meta_batch_size, dtype="int64"))
         losses, metrics, gradients, statistics = self._engine.meta_gradients(
-            self._outer_tensors(), episodes, seeds, self.inner_steps
+            outer, source.episodes(seeds, data), seeds, self.inner_steps
         )
-        meta_loss, gradients = reduce_tasks(self.task_reduction, losses, gradients)
-        gradients = self._without_non_finite(seeds, losses, meta_loss, gradients)
-        self.optimizer.apply(
-            [g / replicas for g in gradients] if replicas > 1 else gradients,
-            self.trainable_variables,
-        )
-        self._engine.keep_statistics(statistics)
-        self.meta_step.assign_add(1)
+        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
+        finite = all_finite([meta_loss, *meta_gradients, *statistics])
+
+        def step():
+            self._take_step(outer, meta_gradients, statistics)
+
+        def refuse():
+            self._note_non_finite(first_bad_task(losses, gradients, seeds))
+
+        known = self.non_finite[0] >= 0
+        tf.cond(known, _nothing, lambda: tf.cond(finite, step, refuse))
         return self._track({"loss": losses, **metrics})
 
     def test_step(self, data):
         """Adapts to a batch of validation tasks; tracks the metrics afterwards."""
-        if self._validation_source.is_dataset:
-            episodes, number = data, 0
-            num_tasks = tf.shape(tf.nest.flatten(data)[0])[0]
-        else:
-            episodes, number, num_tasks = None, data, self._meta_batch_size
-        seeds = self._validation_source.seeds(number * self._meta_batch_size, num_tasks)
-        if episodes is None:
-            episodes = self._validation_source.sample(seeds)
+        numbers, episodes = data
+        seeds = self.validation_source.seeds(numbers)
         history = self._engine.history(
-            self._outer_tensors(), episodes, seeds, self.inner_steps
+            self._outer_tensors(),
+            self.validation_source.episodes(seeds, episodes),
+            seeds,
+            self.inner_steps,
         )
         return self._track({name: values[:, -1] for name, values in history.items()})
 
@@ -115,56 +73,46 @@ class MetaStepModel(keras.Model):
         """
         if self.train_function is not None and not force:
             return
-        if (
-            self.run_eagerly
-            or self._train_source is None
-            or self._train_source.is_dataset
-            or self.distribute_strategy.num_replicas_in_sync > 1
-        ):
+        source, num_steps = self.train_source, self.steps_per_execution
+        if self.run_eagerly or source is None or source.is_dataset:
             super().make_train_function(force=True)
-            return
-        num_steps = self.steps_per_execution
-
-        def meta_steps():
-            def body(index):
-                self.train_step(None)
-                return (index + 1,)
-
-            tf.while_loop(
-                lambda index: index < num_steps,
-                body,
-                (tf.constant(0),),
-                maximum_iterations=num_steps,
-                parallel_iterations=1,
+            run = self.train_function
+        else:
+            compiled = tf.function(
+                self._meta_steps, jit_compile=self.jit_compile, autograph=False
             )
-            return self.get_metrics_result()
 
-        compiled = tf.function(
-            meta_steps, jit_compile=self.jit_compile, autograph=False
-        )
+            def run(iterator):
+                return compiled()
 
         def train_function(iterator):
+            if source is not None and source.is_dataset:
+                for _ in range(self.batches_to_pass):
+                    next(iterator)
+                self.batches_to_pass = 0
             if self.steps_to_skip > 0:  # They are in the restored weights.
                 self.steps_to_skip -= num_steps
                 return self.get_metrics_result()
-            return compiled()
+            return run(iterator)
 
         self.train_function = train_function
 
     def renew_functions(self):
         """Drops compiled functions that belong to other tasks or settings."""
-        sources = (self._train_source, self._validation_source)
-        key = (
-            self._meta_batch_size,
-            self.steps_per_execution,
-            self.jit_compile,
-            *(source and id(source.tasks) for source in sources),
-        )
-        if self._functions.get("fit", (None,))[0] != key:
-            self.make_train_function(force=True)
-            self.make_test_function(force=True)
-            # The sources are kept with it, so that their ids stay their own.
-            self._functions["fit"] = (key, sources)
+        settings = (self.meta_batch_size, self.steps_per_execution, self.jit_compile)
+        for name, source, make in (
+            ("train", self.train_source, self.make_train_function),
+            ("test", self.validation_source, self.make_test_function),
+        ):
+            kept = self._functions.get(name)
+            if source is None or (
+                kept is not None
+                and kept[0] == settings
+                and kept[1].tasks is source.tasks
+            ):
+                continue
+            make(force=True)
+            self._functions[name] = (settings, source)
 
     def history_function(self, source, num_steps, batch):
         """Returns the compiled evaluation of a meta-batch; kept for the same tasks.
@@ -183,7 +131,7 @@ class MetaStepModel(keras.Model):
             return kept[1]
 
         def history(data, seeds):
-            episodes = data if source.is_dataset else source.sample(seeds)
+            episodes = source.episodes(seeds, data)
             return self._engine.history(
                 self._outer_tensors(), episodes, seeds, num_steps
             )
@@ -198,6 +146,32 @@ class MetaStepModel(keras.Model):
         self._functions["history"] = (key, function, source)
         return function
 
+    def adaptation_function(self, x, y, num_steps):
+        """Returns the compiled adaptation to a support set; kept.
+
+        Args:
+            x: support inputs, to build the loss on.
+            y: support targets.
+            num_steps: int, inner steps.
+
+        Returns:
+            Function of `(x, y)`, see `TaskEngine.adapted_values`.
+        """
+        self._build_losses(x, y)
+        if ("adapt", num_steps) not in self._functions:
+            engine = self._task_engine("sequential")
+
+            def run(x, y):
+                seed = tf.constant([2 * self.seed, 0], "int64")
+                return engine.adapted_values(
+                    self._outer_tensors(), x, y, seed, num_steps
+                )
+
+            self._functions["adapt", num_steps] = tf.function(
+                run, reduce_retracing=True, autograph=False
+            )
+        return self._functions["adapt", num_steps]
+
     def prepare(self, source):
         """Checks the tasks and settles the task axis and XLA; traces little."""
         episode_checks.check_episode(self, source)
@@ -207,14 +181,26 @@ class MetaStepModel(keras.Model):
             return
         self._engine = self._task_engine(self.task_axis)
         # Two tasks: `vectorized_map` leaves a single one unconverted.
-        seeds = source.seeds(0, 2)
+        seeds = source.seeds([0, 1])
         episodes = tf.nest.map_structure(lambda part: tf.stack([part] * 2), example)
-        if self.task_axis == "auto":
+        if self.task_axis != "sequential":
             vectorize = self._engine.tasks_vectorize(
                 self._outer_tensors(), episodes, seeds, self.inner_steps
             )
+            if self.task_axis == "vectorize" and not vectorize:
+                self._engine = None
+                raise ValueError(
+                    'task_axis="vectorize" needs operations that `tf.vectorized_map` '
+                    "can convert. Received: a model, loss or metric with one that it "
+                    "cannot, such as a convolution with adapted filters. Use "
+                    'task_axis="auto" or "sequential".'
+                )
             self._engine.task_axis = "vectorize" if vectorize else "sequential"
         jit = self._jit_choice
+        # XLA cannot lower a graph loop that `vectorized_map` has converted.
+        self._engine.inner_loop.always_unrolled = (
+            jit is True and self._engine.task_axis == "vectorize"
+        )
         if jit == "auto":
             accelerated = bool(
                 tf.config.list_logical_devices("GPU")
@@ -229,61 +215,16 @@ class MetaStepModel(keras.Model):
                 )
             )
         self.jit_compile = jit
-        if not self.optimizer.built:
-            self.optimizer.build(self.trainable_variables)
-
-    def _add_learned_weights(self):
-        optimizer, specs = self.inner_optimizer, self.adapted_specs()
-        theta = optimizer.theta_for(specs)
-        if not theta and not self.learn_initialization:
-            raise ValueError(
-                "There is nothing to learn: learn_initialization=False, and "
-                f"{type(optimizer).__name__} has no theta. Use "
-                "`keras_meta.MetaSGD()`, or learn the initialisation."
-            )
-        self._theta_names = tuple(theta)
-        self._theta_variables = tuple(
-            self.add_weight(
-                name=name.replace("/", "_"),
-                shape=array.shape,
-                dtype="float32",
-                initializer=keras.initializers.Constant(array),
-                trainable=True,
-            )
-            for name, array in theta.items()
-        )
-        self.meta_step = self._counter("meta_step", ())
-        # Finished epochs, and the meta-step at which the running epoch began.
-        self.progress = self._counter("progress", (2,))
-        # The first meta-step that was not finite, and the number of its task.
-        self.non_finite = tf.Variable([-1, -1], dtype="int64", trainable=False)
-
-    def _counter(self, name, shape):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
-
-    def _outer_tensors(self):
-        return [tf.convert_to_tensor(v.value) for v in self.trainable_variables]
-
-    def _unpacked(self, outer):
-        count = len(self.model.trainable_variables)
-        if self.learn_initialization:
-            parameters, theta = list(outer[:count]), outer[count:]
-        else:
-            parameters = [
-                tf.convert_to_tensor(v.value) for v in self.model.trainable_variables
-            ]
-            theta = outer
-        return dict(zip(self._theta_names, theta, strict=True)), parameters
 
     def _build_losses(self, x, y):
         """Builds the compiled loss and metrics on one task's data, eagerly."""
+        count = len(self.model.trainable_variables)
+        if count != len(self.adapted):
+            raise ValueError(
+                "The model's trainable variables must stay those with which the "
+                f"MetaTrainer was made. Received: {count} instead of "
+                f"{len(self.adapted)}. Set `trainable` first, then make a new one."
+            )
         y_pred = self.model(x, training=False)
         episode_checks.check_prediction(y, y_pred)
         self.compute_loss(x=x, y=y, y_pred=y_pred)
@@ -312,34 +253,69 @@ class MetaStepModel(keras.Model):
             [tracker.name for tracker in self._trackers[1:]],
         )
 
-    def _resolved_steps(self, steps_per_epoch):
+    def check_steps(self, steps_per_epoch):
+        """Raises ValueError unless `compile`'s steps per execution divide this."""
+        chosen = self._steps_choice
+        if chosen is not None and steps_per_epoch is not None:
+            if steps_per_epoch % chosen:
+                raise ValueError(
+                    "Argument `steps_per_epoch` must be a multiple of "
+                    "`steps_per_execution`. Received: steps_per_epoch="
+                    f"{steps_per_epoch}, steps_per_execution={chosen}."
+                )
+
+    def resolved_steps(self, steps_per_epoch):
+        """Returns the steps per execution: `compile`'s, or what suits the epoch."""
         if self._steps_choice is None:
             if steps_per_epoch is None or self.run_eagerly:
                 return 1
             most = MAX_STEPS_PER_EXECUTION[self._engine.task_axis]
             return max(n for n in range(1, most + 1) if steps_per_epoch % n == 0)
-        if steps_per_epoch is not None and steps_per_epoch % self._steps_choice:
-            raise ValueError(
-                "Argument `steps_per_epoch` must be a multiple of "
-                "`steps_per_execution`. Received: steps_per_epoch="
-                f"{steps_per_epoch}, steps_per_execution={self._steps_choice}."
-            )
         return self._steps_choice
 
-    def _without_non_finite(self, seeds, losses, meta_loss, gradients):
-        """Notes the first step that is not finite, and stops its gradients."""
-        checks = tf.stack([meta_loss, *[tf.reduce_sum(g) for g in gradients]])
-        finite = tf.reduce_all(tf.math.is_finite(checks))
-        first_bad = tf.argmax(tf.cast(~tf.math.is_finite(losses), "int32"))
-        note = tf.stack(
-            [tf.cast(self.meta_step.value, "int64"), tf.gather(seeds[:, 1], first_bad)]
+    def _meta_steps(self):
+        num_steps = self.steps_per_execution
+
+        def body(index):
+            self.train_step(None)
+            return (index + 1,)
+
+        tf.while_loop(
+            lambda index: (index < num_steps) & (self.non_finite[0] < 0),
+            body,
+            (tf.constant(0),),
+            maximum_iterations=num_steps,
+            parallel_iterations=1,
         )
-        known = self.non_finite
-        good = finite & (known[0] < 0)
-        known.assign(tf.where(good | (known[0] >= 0), known, note))
-        return [tf.where(good, g, tf.zeros_like(g)) for g in gradients]
+        return self.get_metrics_result()
+
+    def _take_step(self, outer, gradients, statistics):
+        variables = self.trainable_variables
+        # `apply` divides by the scale: the gradients are those of the true loss.
+        self.optimizer.apply(
+            [self.optimizer.scale_loss(g) for g in gradients], variables
+        )
+
+        def keep():
+            self._engine.keep_statistics(statistics)
+            self.meta_step.assign_add(1)
+
+        def put_back():
+            for variable, value in zip(variables, outer, strict=True):
+                variable.assign(value)
+            self._note_non_finite(tf.constant(-1, "int64"))
+
+        tf.cond(all_finite([v.value for v in variables]), keep, put_back)
+
+    def _note_non_finite(self, task):
+        step = tf.cast(self.meta_step.value, "int64")
+        self.non_finite.assign(tf.stack([step, task]))
 
     def _track(self, values):
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return self.get_metrics_result()
+
+
+def _nothing():
+    pass

@@ -1,28 +1,24 @@
 """The meta-trainer: a Keras model whose training step meta-learns."""
 
 import keras
-import tensorflow as tf
 
 from keras_meta import presets
-from keras_meta.optimizers.learned_optimizer import (
-    LearnedOptimizer,
-    checked_seed,
-    draw_seed,
-)
-from keras_meta.optimizers.sgd import SGD
 from keras_meta.training import episode_checks, trainer_preset
-from keras_meta.training.fit_callbacks import NonFiniteGuard, ResumePoint
+from keras_meta.training.adaptation import adapted_model
+from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
 from keras_meta.training.meta_evaluation import evaluate_tasks
 from keras_meta.training.meta_gradient import META_GRADIENTS
 from keras_meta.training.meta_step_model import MetaStepModel
 from keras_meta.training.task_axis import TASK_AXES
 from keras_meta.training.task_model import BATCH_STATISTICS
 from keras_meta.training.task_reduction import check_task_reduction
-from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import (
     adapted_variables,
     checked_choice,
     checked_count,
+    checked_flag,
+    checked_task_seed,
+    learned_inner_optimizer,
 )
 
 
@@ -38,7 +34,9 @@ class MetaTrainer(MetaStepModel):
     `MetaSGD()` it is Meta-SGD (Li et al. 2017, arXiv:1707.09835, algorithm 1).
 
     It is a `keras.Model`: the progress bar, callbacks, checkpoints, `jit_compile` and
-    `steps_per_execution` are Keras' own. The TensorFlow backend is needed.
+    `steps_per_execution` are Keras' own. It needs the TensorFlow backend, and runs on
+    one device. A run that was killed goes on bit for bit with `BackupAndRestore`, if
+    `seed` is given and a dataset comes in the same order every time.
 
     Args:
         model: built `keras.Model`. Its weights are the learned initialisation, and
@@ -59,7 +57,7 @@ class MetaTrainer(MetaStepModel):
         batch_statistics: what batch normalisation uses: `"task"`, the batch's own,
             also in evaluation (transductive), or `"running"`, running statistics,
             gathered from the support sets during meta-training.
-        seed: int >= 0: which tasks are drawn, and the first theta. Default: drawn.
+        seed: int in [0, 2**32), which tasks are drawn. Default: drawn itself.
         name: str.
 
     Raises:
@@ -101,9 +99,11 @@ class MetaTrainer(MetaStepModel):
                 f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before "
                 "importing keras."
             )
-        self.inner_optimizer = _learned_optimizer(inner_optimizer)
+        self.inner_optimizer = learned_inner_optimizer(inner_optimizer)
         self.inner_steps = checked_count("inner_steps", inner_steps)
-        self.learn_initialization = bool(learn_initialization)
+        self.learn_initialization = checked_flag(
+            "learn_initialization", learn_initialization
+        )
         self.adapt_choice = adapt
         self.meta_gradient = checked_choice(
             "meta_gradient", meta_gradient, META_GRADIENTS
@@ -114,7 +114,7 @@ class MetaTrainer(MetaStepModel):
         self.batch_statistics = checked_choice(
             "batch_statistics", batch_statistics, BATCH_STATISTICS
         )
-        self.seed = draw_seed() if seed is None else checked_seed(seed)
+        self.seed = checked_task_seed(seed)
         episode_checks.check_model(model)
         self.model = model
         self.adapted = tuple(adapted_variables(model, adapt))
@@ -122,36 +122,20 @@ class MetaTrainer(MetaStepModel):
         self._engine = None
         self._functions = {}
         self._trackers = ()
-        self._train_source = None
-        self._validation_source = None
-        self._meta_batch_size = None
+        self.train_source = None
+        self.validation_source = None
+        self.meta_batch_size = None
         self._jit_choice = "auto"
         self._steps_choice = None
         self.last_evaluation = None
+        self.data_repeats = True
         self.steps_to_skip = 0
+        self.batches_to_pass = 0
         self.built = True
 
     def call(self, inputs, training=False):
         """Returns the model's predictions at its current weights."""
         return self.model(inputs, training=training)
-
-    # ---- what is learned ----------------------------------------------------------
-
-    def learned_optimizer(self, **overrides):
-        """Returns a new inner optimizer that holds the theta learned so far.
-
-        Args:
-            **overrides: constructor arguments to change.
-        """
-        config = {**self.inner_optimizer.get_config(), "preset": None, **overrides}
-        optimizer = type(self.inner_optimizer).from_config(config)
-        if self._theta_names:
-            optimizer.set_theta(
-                self.theta_values(), self.adapted_specs(), preset="MetaTrainer"
-            )
-        return optimizer
-
-    # ---- Keras' protocol ----------------------------------------------------------
 
     def compile(
         self,
@@ -175,8 +159,7 @@ class MetaTrainer(MetaStepModel):
             steps_per_execution: int >= 1, meta-steps in one call of the graph.
                 Default: the largest divisor of `steps_per_epoch` up to 100 (10 where
                 tasks are sequential).
-            run_eagerly: bool, for debugging.
-            **kwargs: as `keras.Model.compile`.
+            run_eagerly, **kwargs: as in `keras.Model.compile`.
         """
         checked_choice("jit_compile", jit_compile, (True, False, "auto"))
         if loss is None and not self.model.losses:
@@ -193,6 +176,15 @@ class MetaTrainer(MetaStepModel):
             run_eagerly=run_eagerly,
             **kwargs,
         )
+        # At once, so that weights with the optimizer's can be loaded.
+        if not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+        # In a function: Keras would track the metrics twice.
+        self.loss_and_metrics = lambda: {
+            "loss": loss,
+            "loss_weights": kwargs.get("loss_weights"),
+            "metrics": metrics,
+        }
         self._jit_choice = jit_compile
         self._steps_choice = steps_per_execution
         self._engine = None
@@ -217,8 +209,8 @@ class MetaTrainer(MetaStepModel):
             tasks: `keras_meta.tasks.TaskDistribution`, sampled inside the graph, or
                 `tf.data.Dataset` of single episodes.
             meta_batch_size: int >= 1, tasks in a meta-step.
-            steps_per_epoch: int >= 1, meta-steps in an epoch. Default 100; for a
-                dataset, its length.
+            steps_per_epoch: int >= 1, meta-steps in an epoch; a dataset that ends
+                starts again. Default 100; for a dataset, its length.
             epochs: int >= 1.
             validation_tasks: as `tasks`; adds `val_loss` and the metrics after
                 adaptation to the logs at the end of an epoch.
@@ -233,39 +225,18 @@ class MetaTrainer(MetaStepModel):
             TypeError, ValueError: for tasks that the model cannot learn.
         """
         self._assert_compile_called("fit")
-        self._meta_batch_size = checked_count("meta_batch_size", meta_batch_size)
-        self._train_source = TaskSource(tasks, stream=2 * self.seed)
-        self.prepare(self._train_source)
-        if steps_per_epoch is None and not self._train_source.is_dataset:
-            steps_per_epoch = 100
-        if steps_per_epoch is not None:
-            checked_count("steps_per_epoch", steps_per_epoch)
-        self.steps_per_execution = self._resolved_steps(steps_per_epoch)
-        validation, validation_steps = None, None
-        if validation_tasks is not None:
-            checked_count("validation_episodes", validation_episodes)
-            self._validation_source = TaskSource(
-                validation_tasks, 2 * self.seed + 1, "validation_tasks"
-            )
-            episode_checks.check_episode(self, self._validation_source)
-            validation_steps = -(-validation_episodes // self._meta_batch_size)
-            validation = self._validation_source.batches(
-                self._meta_batch_size, validation_steps
-            )
-        self.renew_functions()
-        resume_point = ResumePoint()
+        self.meta_batch_size = checked_count("meta_batch_size", meta_batch_size)
+        callbacks = with_own_callbacks(callbacks)
         return super().fit(
-            x=self._train_source.batches(self._meta_batch_size),
-            epochs=epochs,
+            epochs=checked_count("epochs", epochs),
             verbose=verbose,
-            callbacks=[NonFiniteGuard(), resume_point.at_epoch_end]
-            + list(callbacks or [])
-            + [resume_point.after_restore],
-            validation_data=validation,
+            callbacks=callbacks,
             initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
+            shuffle=False,  # The dataset is in the order that the user gave it.
             validation_freq=validation_freq,
+            **keras_fit_arguments(
+                self, tasks, steps_per_epoch, (validation_tasks, validation_episodes)
+            ),
         )
 
     def evaluate(
@@ -297,6 +268,11 @@ class MetaTrainer(MetaStepModel):
         if kwargs.pop("_use_cached_eval_dataset", False):
             # Keras' own validation inside `fit`.
             return super().evaluate(_use_cached_eval_dataset=True, **kwargs)
+        if kwargs:
+            raise TypeError(
+                "`evaluate()` takes tasks, episodes, inner_steps, meta_batch_size, "
+                f"seed and verbose. Received: {sorted(kwargs)}."
+            )
         self._assert_compile_called("evaluate")
         return evaluate_tasks(
             self, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
@@ -315,33 +291,7 @@ class MetaTrainer(MetaStepModel):
             metrics and with the learned optimizer.
         """
         self._assert_compile_called("adapt")
-        num_steps = checked_count("inner_steps", inner_steps or self.inner_steps)
-        support_x, support_y = episode_checks.checked_support(
-            self, support_x, support_y
-        )
-        self._build_losses(support_x, support_y)
-
-        engine = self._task_engine("sequential")
-
-        def run(x, y):
-            seed = tf.constant([2 * self.seed, 0], "int64")
-            return engine.adapted_values(self._outer_tensors(), x, y, seed, num_steps)
-
-        key = ("adapt", num_steps)
-        if key not in self._functions:
-            self._functions[key] = tf.function(
-                run, reduce_retracing=True, autograph=False
-            )
-        parameters, others = self._functions[key](support_x, support_y)
-        return trainer_preset.adapted_model(self, parameters, others)
-
-    def save_weights(self, filepath, overwrite=True, **kwargs):
-        """As Keras'; the file appears whole or not at all, also if killed."""
-        trainer_preset.save_atomically(
-            super().save_weights, filepath, overwrite, kwargs
-        )
-
-    # ---- saving ---------------------------------------------------------------------
+        return adapted_model(self, support_x, support_y, inner_steps)
 
     def save_preset(self, path, title=None):
         """Writes what was learned to one `.kmeta` file.
@@ -398,42 +348,3 @@ class MetaTrainer(MetaStepModel):
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**config)
-        self.optimizer.build(self.trainable_variables)
-
-    def training_facts(self):
-        """Returns JSON-able facts on the meta-training so far, for a card."""
-        facts = {"meta_steps": int(self.meta_step)}
-        if self._train_source is not None:
-            facts["tasks"] = self._train_source.describe()
-            facts["meta_batch_size"] = self._meta_batch_size
-        return facts
-
-    def note_evaluation(self, evaluation):
-        """Keeps the facts and results of an evaluation for a card."""
-        self.last_evaluation = evaluation
-
-
-def _learned_optimizer(optimizer):
-    if isinstance(optimizer, LearnedOptimizer):
-        unusable = [
-            name
-            for name in (
-                "use_ema",
-                "loss_scale_factor",
-                "gradient_accumulation_steps",
-            )
-            if getattr(optimizer, name)
-        ]
-        if unusable:
-            raise ValueError(
-                f"The inner optimizer must not set {unusable}: an inner loop takes "
-                "every step in full. Set them where the optimizer is used in `fit`."
-            )
-        return optimizer
-    if isinstance(optimizer, keras.optimizers.SGD):
-        return SGD.from_keras(optimizer)
-    raise TypeError(
-        "Argument `inner_optimizer` must be a `keras_meta.LearnedOptimizer`, such as "
-        "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
-        f"Received: inner_optimizer={optimizer!r}."
-    )

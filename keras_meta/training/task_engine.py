@@ -12,6 +12,10 @@ from keras_meta.training.task_axis import can_vectorize, map_tasks
 class TaskEngine:
     """Adapts to each task of a meta-batch and returns what the tasks give.
 
+    Metrics are always computed task after task: Keras' accuracy, for one, is made of
+    an operation (Bitcast, in `keras.ops.argmax`) that `tf.vectorized_map` cannot
+    convert, and next to an adaptation they cost little.
+
     Args:
         task_model: `TaskModel`.
         optimizer: `LearnedOptimizer`, the inner one.
@@ -37,6 +41,7 @@ class TaskEngine:
         self.task_axis = task_axis
         self.metric_names = metric_names
         self.inner_loop = InnerLoop(task_model, optimizer, adapted, first_order)
+        self._prediction_structure = None  # of one task, noted while tracing
 
     def meta_gradients(self, outer, episodes, seeds, num_steps):
         """Returns `(losses, metrics, gradients, statistics)` of each task.
@@ -53,8 +58,12 @@ class TaskEngine:
             support set, a list of `(num_tasks, ...)`, empty unless they are kept.
         """
         function = functools.partial(self._task_gradient, outer, num_steps)
-        signature = self._gradient_signature(outer)
-        return map_tasks(function, (episodes, seeds), self.task_axis, signature)
+        losses, metrics, gradients, statistics = map_tasks(
+            function, (episodes, seeds), self.task_axis, self._gradient_signature(outer)
+        )
+        if self.task_axis == "vectorize":
+            metrics = self._metrics_of(episodes.query_y, metrics)
+        return losses, metrics, gradients, statistics
 
     def history(self, outer, episodes, seeds, num_steps):
         """Returns the query loss and metrics before the first step and after each.
@@ -66,7 +75,24 @@ class TaskEngine:
         function = functools.partial(self._task_history, outer, num_steps)
         spec = tf.TensorSpec((num_steps + 1,), tf.float32)
         signature = {name: spec for name in ["loss", *self.metric_names]}
-        return map_tasks(function, (episodes, seeds), self.task_axis, signature)
+        history = map_tasks(function, (episodes, seeds), self.task_axis, signature)
+        if self.task_axis != "vectorize":
+            return history
+        losses = history.pop("loss")
+        states = num_steps + 1
+        metrics = self._metrics_of(
+            tf.nest.map_structure(
+                lambda part: tf.repeat(part, states, axis=0), episodes.query_y
+            ),
+            {
+                name: tf.reshape(part, [-1, *part.shape[2:]])
+                for name, part in history.items()
+            },
+        )
+        return {
+            "loss": losses,
+            **{name: tf.reshape(m, [-1, states]) for name, m in metrics.items()},
+        }
 
     def adapted_values(self, outer, x, y, seed, num_steps):
         """Adapts to one support set.
@@ -89,6 +115,7 @@ class TaskEngine:
 
     def tasks_vectorize(self, outer, episodes, seeds, num_steps):
         """Whether a meta-gradient of these tasks can be vectorized; traces it."""
+        self.task_axis = "vectorize"
         return can_vectorize(
             functools.partial(self._task_gradient, outer, num_steps),
             (episodes, seeds),
@@ -109,6 +136,32 @@ class TaskEngine:
             [tf.TensorSpec(v.shape, v.dtype) for v in self._kept_statistics()],
         )
 
+    def _judged(self, y, y_pred):
+        """Returns one task's metrics, or what `_metrics_of` needs for them later."""
+        if self.task_axis == "sequential":
+            return self.task_model.metric_values(y, y_pred)
+        if not self.metric_names:
+            return {}
+        self._prediction_structure = tf.nest.map_structure(lambda _: None, y_pred)
+        parts = tf.nest.flatten(y_pred)
+        return {f"prediction_{i:03d}": part for i, part in enumerate(parts)}
+
+    def _metrics_of(self, y, predictions):
+        """Returns the metrics of many tasks, a dict of float32 `(num_tasks,)`."""
+        if not self.metric_names:
+            return {}
+
+        def values(task):
+            targets, parts = task
+            y_pred = tf.nest.pack_sequence_as(
+                self._prediction_structure, [parts[name] for name in sorted(parts)]
+            )
+            return self.task_model.metric_values(targets, y_pred)
+
+        scalar = tf.TensorSpec((), tf.float32)
+        signature = {name: scalar for name in self.metric_names}
+        return map_tasks(values, (y, predictions), "sequential", signature)
+
     def _kept_statistics(self):
         if self.task_model.batch_statistics != "running":
             return []
@@ -120,7 +173,7 @@ class TaskEngine:
         loss, y_pred, gradients = task_meta_gradient(
             self.inner_loop, outer, self.unpack, episode, others, num_steps
         )
-        metrics = self.task_model.metric_values(episode.query_y, y_pred)
+        metrics = self._judged(episode.query_y, y_pred)
         statistics = []
         if self._kept_statistics():
             _, parameters = self.unpack(outer)
@@ -138,8 +191,7 @@ class TaskEngine:
             loss, y_pred, _ = self.task_model.loss(
                 parameters, others, episode.query_x, episode.query_y, False
             )
-            metrics = self.task_model.metric_values(episode.query_y, y_pred)
-            return {"loss": loss, **metrics}
+            return {"loss": loss, **self._judged(episode.query_y, y_pred)}
 
         _, _, history = self.inner_loop.run(
             theta,

@@ -7,7 +7,8 @@ TASK_REDUCTIONS = {"mean": tf.reduce_mean}
 
 def check_task_reduction(task_reduction):
     """Raises ValueError unless it is a known name or a callable."""
-    if task_reduction not in TASK_REDUCTIONS and not callable(task_reduction):
+    named = isinstance(task_reduction, str) and task_reduction in TASK_REDUCTIONS
+    if not named and not callable(task_reduction):
         raise ValueError(
             f"Argument `task_reduction` must be one of {sorted(TASK_REDUCTIONS)} or a "
             "callable from losses float32 `(meta_batch_size,)` to a scalar. "

@@ -1,11 +1,12 @@
-"""How a trainer is saved, rebuilt and turned into an adapted model."""
+"""How a trainer becomes a preset and a preset a trainer."""
 
-import os
+import math
 
 import keras
 
 from keras_meta.presets import Preset, PresetError
 from keras_meta.presets.preset import describe_variables
+from keras_meta.presets.serialized_object import build_values
 
 
 def trainer_config(trainer):
@@ -53,7 +54,10 @@ def preset_of(trainer, title=None):
     if trainer.compiled:
         card["compile"] = trainer.get_compile_config()
     if trainer.last_evaluation:
-        card["evaluation"] = trainer.last_evaluation
+        # JSON has no NaN: what diverged is null.
+        card["evaluation"] = keras.tree.map_structure(
+            _finite_or_none, trainer.last_evaluation
+        )
     numpy_of = keras.ops.convert_to_numpy
     return Preset(
         card,
@@ -76,12 +80,8 @@ def trainer_of(cls, preset):
             f"Received the card keys {sorted(preset.card)}. Use "
             "`keras_meta.load(...).optimizer()`."
         )
-    config = {
-        key: keras.saving.deserialize_keras_object(value)
-        if isinstance(value, dict)
-        else value
-        for key, value in config.items()
-    }
+    config = build_values(config, "trainer settings")
+    compiling = build_values(preset.card.get("compile", {}), "compile settings")
     try:
         trainer = cls(preset.model(), preset.optimizer(), **config)
     except TypeError as error:
@@ -89,51 +89,12 @@ def trainer_of(cls, preset):
             f"This preset's card names trainer settings that this keras_meta does not "
             f"have: {error}. Upgrade keras_meta."
         ) from error
-    if "compile" in preset.card:
-        trainer.compile_from_config(preset.card["compile"])
+    if compiling:
+        trainer.compile(**compiling)
     trained_on = preset.card.get("trained_on", {})
     trainer.meta_step.assign(int(trained_on.get("meta_steps", 0)))
     return trainer
 
 
-def adapted_model(trainer, parameters, others):
-    """Returns a new model with the given values, compiled like the trainer.
-
-    Args:
-        trainer: compiled `MetaTrainer`.
-        parameters: list of tensors, the trainable values.
-        others: list of tensors, the non-trainable values.
-    """
-    original = trainer.model
-    model = type(original).from_config(original.get_config())
-    if not model.built:
-        model.build_from_config(original.get_build_config())
-    for source, target in zip(original.variables, model.variables, strict=True):
-        target.assign(source)
-    for target, value in zip(model.trainable_variables, parameters, strict=True):
-        target.assign(value)
-    for target, value in zip(model.non_trainable_variables, others, strict=True):
-        target.assign(value)
-    config = trainer.get_compile_config()
-    model.compile(
-        optimizer=trainer.learned_optimizer(),
-        loss=keras.saving.deserialize_keras_object(config.get("loss")),
-        metrics=keras.saving.deserialize_keras_object(config.get("metrics")),
-    )
-    return model
-
-
-def save_atomically(save, filepath, overwrite, kwargs):
-    """Calls Keras' `save_weights` so that the file appears whole or not at all."""
-    filepath, ending = str(filepath), ".weights.h5"
-    kept = os.path.exists(filepath) and not overwrite
-    if not filepath.endswith(ending) or kept or kwargs:
-        save(filepath, overwrite=overwrite, **kwargs)
-        return
-    partial = f"{filepath[: -len(ending)]}.{os.getpid()}.partial{ending}"
-    try:
-        save(partial, overwrite=True)
-        os.replace(partial, filepath)
-    finally:
-        if os.path.exists(partial):
-            os.remove(partial)
+def _finite_or_none(value):
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,15 @@
 
 import numbers
 
+import keras
+import numpy as np
+
+from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+from keras_meta.optimizers.seeds import checked_seed, draw_seed
+from keras_meta.optimizers.sgd import SGD
+
+MAX_SEED = 2**32
+
 
 def checked_count(name, value):
     """Returns `value` if it is an int >= 1.
@@ -30,6 +39,34 @@ def checked_choice(name, value, choices):
     return value
 
 
+def checked_flag(name, value):
+    """Returns `value` if it is a bool.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(
+            f"Argument `{name}` must be True or False. Received: {name}={value!r}."
+        )
+    return bool(value)
+
+
+def checked_task_seed(seed):
+    """Returns `seed`, drawn anew for None, if it is an int in [0, 2**32).
+
+    Raises:
+        ValueError: otherwise.
+    """
+    seed = draw_seed() if seed is None else checked_seed(seed)
+    # Training, validation and evaluation number their streams of tasks by it.
+    if seed >= MAX_SEED:
+        raise ValueError(
+            f"Argument `seed` must be less than 2**32. Received: seed={seed}."
+        )
+    return seed
+
+
 def adapted_variables(model, adapt):
     """Returns, for each trainable variable, whether the inner loop changes it.
 
@@ -44,10 +81,12 @@ def adapted_variables(model, adapt):
     variables = model.trainable_variables
     if isinstance(adapt, (list, tuple)) and len(adapt) == len(variables):
         chosen = [bool(choice) for choice in adapt]
-    elif adapt == "all":
+    elif isinstance(adapt, str) and adapt == "all":
         chosen = [True] * len(variables)
-    elif adapt == "head":
-        head = [layer for layer in model.layers if layer.trainable_variables][-1]
+    elif isinstance(adapt, str) and adapt == "head":
+        head = model
+        while isinstance(head, keras.Model):  # The last layer may be a model itself.
+            head = [layer for layer in head.layers if layer.trainable_variables][-1]
         ids = {id(variable) for variable in head.trainable_variables}
         chosen = [id(variable) in ids for variable in variables]
     elif callable(adapt):
@@ -65,3 +104,35 @@ def adapted_variables(model, adapt):
             f"{[variable.path for variable in variables]}."
         )
     return chosen
+
+
+def learned_inner_optimizer(optimizer):
+    """Returns the inner optimizer as a `LearnedOptimizer`.
+
+    Raises:
+        TypeError: if it is neither that nor a plain `keras.optimizers.SGD`.
+        ValueError: if it sets what an inner loop cannot do.
+    """
+    if isinstance(optimizer, LearnedOptimizer):
+        unusable = [
+            name
+            for name in (
+                "use_ema",
+                "loss_scale_factor",
+                "gradient_accumulation_steps",
+            )
+            if getattr(optimizer, name)
+        ]
+        if unusable:
+            raise ValueError(
+                f"The inner optimizer must not set {unusable}: an inner loop takes "
+                "every step in full. Set them where the optimizer is used in `fit`."
+            )
+        return optimizer
+    if isinstance(optimizer, keras.optimizers.SGD):
+        return SGD.from_keras(optimizer)
+    raise TypeError(
+        "Argument `inner_optimizer` must be a `keras_meta.LearnedOptimizer`, such as "
+        "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
+        f"Received: inner_optimizer={optimizer!r}."
+    )

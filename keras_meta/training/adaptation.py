@@ -1,0 +1,48 @@
+"""One support set in, one adapted Keras model out."""
+
+import keras
+import tensorflow as tf
+
+from keras_meta.training import episode_checks
+from keras_meta.training.trainer_settings import checked_count
+
+
+def adapted_model(trainer, support_x, support_y, inner_steps):
+    """Computes what `MetaTrainer.adapt` returns; see there."""
+    num_steps = trainer.inner_steps
+    if inner_steps is not None:
+        num_steps = checked_count("inner_steps", inner_steps)
+    x, y = episode_checks.checked_support(trainer, support_x, support_y)
+    parameters, others = trainer.adaptation_function(x, y, num_steps)(x, y)
+    model = _copied_model(trainer.model, x)
+    for variables, values in (
+        (model.variables, trainer.model.variables),
+        (model.trainable_variables, parameters),
+        (model.non_trainable_variables, others),
+    ):
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+    compiling = trainer.loss_and_metrics()
+    compiling["metrics"] = keras.tree.map_structure(_fresh, compiling["metrics"])
+    model.compile(optimizer=trainer.learned_optimizer(), **compiling)
+    return model
+
+
+def _fresh(metric):
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric
+
+
+def _copied_model(original, x):
+    try:
+        model = type(original).from_config(original.get_config())
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(
+            "`adapt()` makes a new model: the model's class must have a `get_config()` "
+            "that returns its constructor's arguments. Received: "
+            f"{type(original).__name__}. Keras says: {error}"
+        ) from error
+    if not model.built:
+        model(tf.nest.map_structure(lambda part: part[:1], x), training=False)
+    return model
