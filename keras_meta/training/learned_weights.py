@@ -71,7 +71,7 @@ class LearnedWeights(keras.Model):
 
     def training_facts(self):
         """Returns JSON-able facts on the meta-training so far, for a card."""
-        facts = {"meta_steps": int(self.meta_step)}
+        facts = {**self.loaded_facts, "meta_steps": int(self.meta_step)}
         if self.train_source is not None:
             facts["tasks"] = self.train_source.describe()
             facts["meta_batch_size"] = self.meta_batch_size

@@ -128,6 +128,7 @@ class MetaTrainer(MetaStepModel):
         self._jit_choice = "auto"
         self._steps_choice = None
         self.last_evaluation = None
+        self.loaded_facts = {}
         self.data_repeats = True
         self.steps_to_skip = 0
         self.batches_to_pass = 0

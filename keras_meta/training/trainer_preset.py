@@ -92,6 +92,7 @@ def trainer_of(cls, preset):
     if compiling:
         trainer.compile(**compiling)
     trained_on = preset.card.get("trained_on", {})
+    trainer.loaded_facts = trained_on
     trainer.meta_step.assign(int(trained_on.get("meta_steps", 0)))
     return trainer
 
