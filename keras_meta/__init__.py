@@ -1,8 +1,8 @@
-"""Meta-learned optimizers, initialisations and searches for Keras.
+"""Meta-learned optimizers and initialisations for Keras.
 
 Importing this package registers the optimizers with Keras (so that `.keras`
 files that hold one can be loaded, and `compile(optimizer="meta_sgd")` works). It
-needs neither TensorFlow nor KerasTuner: what does is imported on first use.
+does not need TensorFlow: what does is imported on first use.
 """
 
 import importlib

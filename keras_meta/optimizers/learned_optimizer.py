@@ -229,13 +229,22 @@ class LearnedOptimizer(LearnedValues):
                 for i in range(len(everything))
             ],
         )
-        new_state = flat_state(state, len(everything))
-        written = [
-            (variable, value)
-            for variable, (_, index, value) in zip(
-                self._state_variables, new_state, strict=True
+        new_state = {
+            (name, index): value
+            for name, index, value in flat_state(state, len(everything))
+        }
+        if set(new_state) != set(self._state_keys):
+            raise ValueError(
+                f"`{type(self).__name__}.update` must return the state that it was "
+                f"given, with new values. Received: {sorted({n for n, _ in new_state})}"
+                f", expected {sorted({n for n, _ in self._state_keys})}."
             )
-            if index is None or index in chosen
+        written = [
+            (variable, new_state[key])
+            for variable, key in zip(
+                self._state_variables, self._state_keys, strict=True
+            )
+            if key[1] is None or key[1] in chosen
         ]
         written += [(everything[i], parameters[i]) for i in chosen]
         backend_variables.assign_all(

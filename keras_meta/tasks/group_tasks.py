@@ -191,6 +191,10 @@ def _check_array(name, values):
 
 def _number_groups(group):
     """Returns the group values in order of first appearance, and a code a row."""
+    if isinstance(group, (list, tuple)):
+        # As they are: NumPy would make strings of mixed values.
+        values, group = group, np.empty(len(group), object)
+        group[:] = values
     group = np.asarray(group)
     if group.ndim != 1:
         raise ValueError(

@@ -22,10 +22,28 @@ def adapted_model(trainer, support_x, support_y, inner_steps):
     ):
         for variable, value in zip(variables, values, strict=True):
             variable.assign(value)
+    _freeze_unadapted_layers(model, trainer.adapted)
     compiling = trainer.loss_and_metrics()
     compiling["metrics"] = keras.tree.map_structure(_fresh, compiling["metrics"])
     model.compile(optimizer=trainer.learned_optimizer(), **compiling)
     return model
+
+
+def _freeze_unadapted_layers(model, adapted):
+    """Freezes layers of which the inner loop changes nothing (ANIL's body).
+
+    The learned optimizer has rates for the adapted variables only, so that `fit`
+    goes on with these.
+    """
+    kept = {
+        id(variable)
+        for variable, is_adapted in zip(model.trainable_variables, adapted, strict=True)
+        if is_adapted
+    }
+    for layer in model._flatten_layers(include_self=False):
+        variables = layer.trainable_variables
+        if variables and not any(id(variable) in kept for variable in variables):
+            layer.trainable = False
 
 
 def _fresh(metric):

@@ -99,9 +99,10 @@ def check_prediction(y, y_pred):
     """
     if tf.nest.is_nested(y) or tf.nest.is_nested(y_pred):
         return
-    if y.dtype.is_floating:
-        targets, outputs = _squeezed(y), _squeezed(y_pred)
-        if targets != outputs:
+    targets, predicted = _squeezed(y), _squeezed(y_pred)
+    are_classes = not y.dtype.is_floating and len(targets) == len(predicted) - 1
+    if not are_classes:
+        if targets != predicted:
             raise ValueError(
                 "The targets must have the shape of the model's predictions. "
                 f"Received: targets {_shape(y)}, predictions {_shape(y_pred)}. "
@@ -109,8 +110,6 @@ def check_prediction(y, y_pred):
             )
         return
     outputs = y_pred.shape[-1]
-    if y_pred.shape.rank <= 1 or outputs == 1 or y.shape == y_pred.shape:
-        return
     low, high = int(tf.reduce_min(y)), int(tf.reduce_max(y))
     if low < 0 or high >= outputs:
         raise ValueError(

@@ -47,6 +47,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         )
         episode_checks.check_episode(trainer, validation_source)
     trainer.prepare(source)
+    trainer.settle_jit(source)
     trainer.train_source = source
     trainer.validation_source = validation_source
     trainer.steps_per_execution = trainer.resolved_steps(steps_per_epoch)

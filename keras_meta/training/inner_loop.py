@@ -3,8 +3,10 @@
 import tensorflow as tf
 
 # Up to here the steps are written out in the graph; beyond it a graph loop keeps
-# tracing time constant.
+# tracing time constant. `vectorized_map` takes long to convert such a loop, so there
+# the limit is higher.
 MAX_UNROLLED_STEPS = 10
+VECTORIZED_FACTOR = 3
 
 
 class InnerLoop:
@@ -19,6 +21,7 @@ class InnerLoop:
             constants (FOMAML, Finn et al. 2017, section 5.2).
 
     Attributes:
+        vectorized: bool, whether it runs inside `tf.vectorized_map`.
         always_unrolled: bool, whether no number of steps becomes a graph loop.
     """
 
@@ -27,6 +30,7 @@ class InnerLoop:
         self.optimizer = optimizer
         self.adapted = adapted
         self.first_order = first_order
+        self.vectorized = False
         self.always_unrolled = False
 
     def run(self, theta, parameters, others, x, y, num_steps, after_step=None):
@@ -68,7 +72,8 @@ class InnerLoop:
         def observe(moving, others):
             return after_step(self._merged(parameters, moving), others)
 
-        if num_steps > MAX_UNROLLED_STEPS and not self.always_unrolled:
+        limit = MAX_UNROLLED_STEPS * (VECTORIZED_FACTOR if self.vectorized else 1)
+        if num_steps > limit and not self.always_unrolled:
             return self._loop(
                 step,
                 observe if after_step else None,

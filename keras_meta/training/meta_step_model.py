@@ -182,7 +182,7 @@ class MetaStepModel(LearnedWeights):
         self._engine = self._task_engine(self.task_axis)
         # Two tasks: `vectorized_map` leaves a single one unconverted.
         seeds = source.seeds([0, 1])
-        episodes = tf.nest.map_structure(lambda part: tf.stack([part] * 2), example)
+        episodes = _pair(example)
         if self.task_axis != "sequential":
             vectorize = self._engine.tasks_vectorize(
                 self._outer_tensors(), episodes, seeds, self.inner_steps
@@ -196,11 +196,17 @@ class MetaStepModel(LearnedWeights):
                     'task_axis="auto" or "sequential".'
                 )
             self._engine.task_axis = "vectorize" if vectorize else "sequential"
-        jit = self._jit_choice
+        inner_loop = self._engine.inner_loop
+        inner_loop.vectorized = self._engine.task_axis == "vectorize"
         # XLA cannot lower a graph loop that `vectorized_map` has converted.
-        self._engine.inner_loop.always_unrolled = (
-            jit is True and self._engine.task_axis == "vectorize"
-        )
+        inner_loop.always_unrolled = inner_loop.vectorized and self._jit_choice is True
+
+    def settle_jit(self, source):
+        """Decides on XLA for meta-training on a source's tasks; once for each."""
+        if self._functions.get("jit") is source.tasks:
+            return
+        self._functions["jit"] = source.tasks
+        jit = self._jit_choice
         if jit == "auto":
             accelerated = bool(
                 tf.config.list_logical_devices("GPU")
@@ -209,9 +215,13 @@ class MetaStepModel(LearnedWeights):
             jit = not self.run_eagerly and (
                 accelerated or self._engine.task_axis == "vectorize"
             )
+            seeds, data = source.seeds([0, 1]), _pair(source.example())
             jit = jit and can_jit(
                 lambda: self._engine.meta_gradients(
-                    self._outer_tensors(), episodes, seeds, self.inner_steps
+                    self._outer_tensors(),
+                    source.episodes(seeds, data),
+                    seeds,
+                    self.inner_steps,
                 )
             )
         self.jit_compile = jit
@@ -303,6 +313,12 @@ class MetaStepModel(LearnedWeights):
         def put_back():
             for variable, value in zip(variables, outer, strict=True):
                 variable.assign(value)
+            # Slots that overflowed start again, else no later step could succeed.
+            for variable in self.optimizer.variables:
+                value = tf.convert_to_tensor(variable.value)
+                if value.dtype.is_floating:
+                    known = tf.math.is_finite(value)
+                    variable.assign(tf.where(known, value, tf.zeros_like(value)))
             self._note_non_finite(tf.constant(-1, "int64"))
 
         tf.cond(all_finite([v.value for v in variables]), keep, put_back)
@@ -319,3 +335,7 @@ class MetaStepModel(LearnedWeights):
 
 def _nothing():
     pass
+
+
+def _pair(episode):
+    return tf.nest.map_structure(lambda part: tf.stack([part] * 2), episode)

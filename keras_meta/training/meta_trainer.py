@@ -173,7 +173,9 @@ class MetaTrainer(MetaStepModel):
             loss=loss,
             metrics=metrics,
             jit_compile=jit_compile is True,
-            steps_per_execution=steps_per_execution or 1,
+            steps_per_execution=1
+            if steps_per_execution is None
+            else checked_count("steps_per_execution", steps_per_execution),
             run_eagerly=run_eagerly,
             **kwargs,
         )
@@ -305,9 +307,12 @@ class MetaTrainer(MetaStepModel):
             title: str, one line for the card. Default: the algorithm.
 
         Raises:
-            PresetError: if the path or a weight (NaN) cannot be stored.
+            PresetError: if the path or a weight (NaN) cannot be stored, or if the
+                file could not be loaded (a lambda, a class that is not registered).
         """
-        trainer_preset.preset_of(self, title).save(path)
+        preset = trainer_preset.preset_of(self, title)
+        trainer_preset.trainer_of(type(self), preset)  # Raises what loading would.
+        preset.save(path)
 
     @classmethod
     def from_preset(cls, name_or_path):

@@ -40,6 +40,7 @@ class TaskModel:
         self._momentum = {
             id(variable): layer.momentum
             for layer in self._normalizations
+            if layer.trainable  # else it keeps its statistics
             for variable in layer.non_trainable_variables
         }
         self.moving_statistics = [v for v in self.others if id(v) in self._momentum]
@@ -99,13 +100,16 @@ class TaskModel:
 
     def statistics_of(self, parameters, others, x):
         """Returns `others` with the moving statistics replaced by those of `x`."""
-        updated = self.update_running_statistics(parameters, others, x)
+        # From zero, moving = (1 - momentum) * batch: nothing cancels.
+        zeroed = [
+            tf.zeros_like(old) if self._momentum.get(id(variable), 1.0) < 1.0 else old
+            for variable, old in zip(self.others, others, strict=True)
+        ]
+        updated = self.update_running_statistics(parameters, zeroed, x)
         values = []
-        for variable, old, new in zip(self.others, others, updated, strict=True):
+        for variable, new in zip(self.others, updated, strict=True):
             momentum = self._momentum.get(id(variable), 1.0)
-            if momentum < 1.0:
-                new = (new - momentum * old) / (1.0 - momentum)
-            values.append(new)
+            values.append(new / (1.0 - momentum) if momentum < 1.0 else new)
         return values
 
     def moving_values(self, others):

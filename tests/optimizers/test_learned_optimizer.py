@@ -294,3 +294,33 @@ def test_rules_without_theta_step_whatever_their_config_names():
     w = keras.Variable([1.0])
     optimizer.apply(gradients_of([1.0]), [w])
     np.testing.assert_allclose(w.numpy(), [0.5])
+
+
+class TwoSlots(LearnedOptimizer):
+    """Returns its slots in another order than it was given, or under another name."""
+
+    names = ("second", "first")
+
+    def initial_state(self, theta, parameters):
+        return {
+            "first": [keras.ops.zeros_like(p) for p in parameters],
+            "second": [keras.ops.ones_like(p) for p in parameters],
+        }
+
+    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+        values = dict(zip(("first", "second"), state.values(), strict=True))
+        return parameters, {name: values.get(name, []) for name in self.names}
+
+
+def test_state_is_written_back_by_name():
+    optimizer = TwoSlots()
+    optimizer.apply([[1.0]], [keras.Variable([1.0])])
+    np.testing.assert_array_equal(optimizer._state_variables[0].numpy(), [0.0])
+    np.testing.assert_array_equal(optimizer._state_variables[1].numpy(), [1.0])
+
+
+def test_state_with_other_names_is_refused():
+    optimizer = TwoSlots()
+    optimizer.names = ("first",)
+    with pytest.raises(ValueError, match=r"must return the state.*Received: \['first'"):
+        optimizer.apply([[1.0]], [keras.Variable([1.0])])

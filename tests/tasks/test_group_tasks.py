@@ -155,3 +155,11 @@ def test_wrong_data_are_refused():
 def test_wrong_arguments_are_refused(arguments, text):
     with pytest.raises(ValueError, match=text):
         from_groups(*row_numbers(), USERS, **arguments)
+
+
+def test_mixed_group_values_stay_what_they_are():
+    x = np.zeros((20, 1))
+    tasks = from_groups(x, x, [1] * 10 + ["1"] * 10, shots=2, queries=2)
+    assert tasks.groups == [1, "1"]
+    with pytest.raises(ValueError, match="must name a group for every row"):
+        from_groups(x, x, ["ann"] * 10 + [float("nan")] * 10, shots=2, queries=2)

@@ -163,3 +163,34 @@ def test_a_class_without_config_is_named(make_trainer):
     model(np.zeros((1, 1)))
     with pytest.raises(TypeError, match="must have a `get_config.*Received: Bare"):
         make_trainer(model).adapt(np.ones((3, 1)), np.ones((3, 1)))
+
+
+def test_head_only_adaptation_freezes_the_body_so_that_fit_goes_on(
+    make_trainer, sinusoids
+):
+    trainer = make_trainer(adapt="head")
+    episode = sinusoids.sample(0)
+    model = trainer.adapt(episode.support_x, episode.support_y)
+    assert [layer.trainable for layer in model.layers] == [False, True]
+    body = model.layers[0].kernel.numpy()
+    model.fit(episode.support_x, episode.support_y, verbose=0)
+    np.testing.assert_array_equal(model.layers[0].kernel.numpy(), body)
+
+
+def test_adapted_statistics_are_the_supports_also_with_a_momentum_near_one(
+    make_trainer,
+):
+    """Expected: NumPy's mean and variance of the support set."""
+    model = keras.Sequential(
+        [
+            keras.Input((1,)),
+            keras.layers.BatchNormalization(momentum=0.9999),
+            keras.layers.Dense(1),
+        ]
+    )
+    trainer = keras_meta.MetaTrainer(model, keras_meta.SGD(1e-3), seed=0)
+    trainer.compile(loss="mse", jit_compile=False)
+    x = 0.01 * np.random.default_rng(0).normal(size=(10, 1)).astype("float32")
+    layer = trainer.adapt(x, x).layers[0]
+    np.testing.assert_allclose(layer.moving_variance.numpy(), x.var(0), rtol=1e-3)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), x.mean(0), rtol=1e-3)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 import keras_meta
+from keras_meta.training import episode_checks
 
 
 def classifier(outputs):
@@ -123,3 +124,11 @@ def test_compile_comes_first(sinusoids, linear_model):
         trainer.compile("sgd")
     with pytest.raises(ValueError, match="`jit_compile` must be one of.*'fast'"):
         trainer.compile("sgd", "mse", jit_compile="fast")
+
+
+def test_integer_targets_must_not_be_broadcast():
+    with pytest.raises(ValueError, match="must have the shape of the model's pred"):
+        episode_checks.check_prediction(tf.ones((4, 2), "int32"), tf.ones((4, 1)))
+    episode_checks.check_prediction(tf.ones((4, 1), "int32"), tf.ones((4, 1)))
+    episode_checks.check_prediction(tf.ones((4, 1), "int32"), tf.ones((4, 3)))
+    episode_checks.check_prediction(tf.ones((4,), "int32"), tf.ones((4, 3)))

@@ -102,13 +102,14 @@ def test_a_loss_of_ones_own_needs_registration(make_trainer, sinusoids, tmp_path
         return keras.ops.mean(keras.ops.abs(y - y_pred))
 
     trainer = make_trainer(loss=own_loss)
-    trainer.save_preset(tmp_path / "own.kmeta")
     with pytest.raises(
         PresetError, match="compile settings: .*'own_loss'.*register it with"
     ):
-        keras_meta.MetaTrainer.from_preset(tmp_path / "own.kmeta")
+        trainer.save_preset(tmp_path / "own.kmeta")
+    assert not (tmp_path / "own.kmeta").exists()
     keras.saving.get_custom_objects()["own_loss"] = own_loss
     try:
+        trainer.save_preset(tmp_path / "own.kmeta")
         again = keras_meta.MetaTrainer.from_preset(tmp_path / "own.kmeta")
     finally:
         del keras.saving.get_custom_objects()["own_loss"]
