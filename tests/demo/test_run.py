@@ -64,7 +64,9 @@ def test_baseline_is_a_plain_keras_loop(name):
         for variable, value in zip(model.trainable_variables, weights, strict=True):
             variable.assign(value[index])
         model.compile(
-            baselines.OPTIMIZERS[name](0.03), digits.cross_entropy(), ["accuracy"]
+            baselines.OPTIMIZERS[name](0.03),
+            digits.cross_entropy(),
+            metrics=["accuracy"],
         )
         for step in range(3):
             query = episodes.query_x[index], episodes.query_y[index]
