@@ -163,6 +163,8 @@ class MetaTrainer(MetaStepModel):
             run_eagerly, **kwargs: as in `keras.Model.compile`.
         """
         checked_choice("jit_compile", jit_compile, (True, False, "auto"))
+        steps = 1 if steps_per_execution is None else steps_per_execution
+        checked_count("steps_per_execution", steps)
         if loss is None and not self.model.losses:
             raise ValueError(
                 "Argument `loss` of `compile()` must name the loss of the tasks, such "
@@ -173,21 +175,16 @@ class MetaTrainer(MetaStepModel):
             loss=loss,
             metrics=metrics,
             jit_compile=jit_compile is True,
-            steps_per_execution=1
-            if steps_per_execution is None
-            else checked_count("steps_per_execution", steps_per_execution),
+            steps_per_execution=steps,
             run_eagerly=run_eagerly,
             **kwargs,
         )
-        # At once, so that weights with the optimizer's can be loaded.
-        if not self.optimizer.built:
+        if not self.optimizer.built:  # At once, so that its weights can be loaded.
             self.optimizer.build(self.trainable_variables)
         # In a function: Keras would track the metrics twice.
-        self.loss_and_metrics = lambda: {
-            "loss": loss,
-            "loss_weights": kwargs.get("loss_weights"),
-            "metrics": metrics,
-        }
+        kept = {"loss": loss, "metrics": metrics}
+        kept["loss_weights"] = kwargs.get("loss_weights")
+        self.loss_and_metrics = lambda: dict(kept)
         self._jit_choice = jit_compile
         self._steps_choice = steps_per_execution
         self._engine = None
@@ -299,20 +296,17 @@ class MetaTrainer(MetaStepModel):
     def save_preset(self, path, title=None):
         """Writes what was learned to one `.kmeta` file.
 
-        The file holds theta, the initialisation, the architecture and a card with
-        the last `evaluate()`. An existing file is replaced, whole or not at all.
+        It holds theta, the initialisation, the architecture and the last `evaluate()`.
+        An existing file is replaced, whole or not at all.
 
         Args:
             path: str that ends in `.kmeta`.
             title: str, one line for the card. Default: the algorithm.
 
         Raises:
-            PresetError: if the path or a weight (NaN) cannot be stored, or if the
-                file could not be loaded (a lambda, a class that is not registered).
+            PresetError: if something (a NaN, a lambda) cannot be stored or loaded.
         """
-        preset = trainer_preset.preset_of(self, title)
-        trainer_preset.trainer_of(type(self), preset)  # Raises what loading would.
-        preset.save(path)
+        trainer_preset.save(self, path, title)
 
     @classmethod
     def from_preset(cls, name_or_path):

@@ -67,6 +67,17 @@ def preset_of(trainer, title=None):
     )
 
 
+def save(trainer, path, title=None):
+    """Writes the trainer's preset, if it could be loaded again.
+
+    Raises:
+        PresetError: what loading or storing it would raise; nothing is written.
+    """
+    preset = preset_of(trainer, title)
+    trainer_of(type(trainer), preset)
+    preset.save(path)
+
+
 def trainer_of(cls, preset):
     """Returns the trainer that a preset was saved from, with what it learned.
 
