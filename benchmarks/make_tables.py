@@ -130,10 +130,10 @@ TABLES = {
 def filled(text):
     """Returns the README with every table made anew."""
     for name, table in TABLES.items():
-        pattern = rf"(<!-- table: {name} -->\n).*?(\n<!-- end -->)"
+        pattern = rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)"
         text, count = re.subn(
             pattern,
-            lambda match, table=table: match[1] + table() + match[2],
+            lambda match, table=table: match[1] + table() + "\n" + match[2],
             text,
             flags=re.DOTALL,
         )
