@@ -3,15 +3,15 @@
 import keras
 import tensorflow as tf
 
+from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks
-from keras_meta.training.trainer_settings import checked_count
 
 
 def adapted_model(trainer, support_x, support_y, inner_steps):
     """Computes what `MetaTrainer.adapt` returns; see there."""
     num_steps = trainer.inner_steps
     if inner_steps is not None:
-        num_steps = checked_count("inner_steps", inner_steps)
+        num_steps = check_count("inner_steps", inner_steps)
     x, y = episode_checks.checked_support(trainer, support_x, support_y)
     parameters, others = trainer.adaptation_function(x, y, num_steps)(x, y)
     model = _copied_model(trainer.model, x)

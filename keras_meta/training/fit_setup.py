@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks
 from keras_meta.training.fit_callbacks import (
     NonFiniteGuard,
@@ -9,7 +10,6 @@ from keras_meta.training.fit_callbacks import (
     mend_backup,
 )
 from keras_meta.training.task_source import TaskSource
-from keras_meta.training.trainer_settings import checked_count
 
 DEFAULT_STEPS_PER_EPOCH = 100
 
@@ -28,7 +28,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
     """
     check_strategy(trainer)
     if steps_per_epoch is not None:
-        checked_count("steps_per_epoch", steps_per_epoch)
+        check_count("steps_per_epoch", steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
     batch = trainer.meta_batch_size
     source = TaskSource(tasks, stream=2 * trainer.seed)
@@ -39,7 +39,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         )
         trainer.check_steps(steps_per_epoch)
     validation_tasks, episodes = validation
-    checked_count("validation_episodes", episodes)
+    check_count("validation_episodes", episodes)
     validation_source = None
     if validation_tasks is not None:
         validation_source = TaskSource(

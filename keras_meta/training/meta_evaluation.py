@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_meta.tasks.task import check_count
 from keras_meta.training.task_source import TaskSource
-from keras_meta.training.trainer_settings import checked_count, checked_task_seed
+from keras_meta.training.trainer_settings import checked_task_seed
 
 # Streams of task seeds above this one are evaluation's; training's are below.
 FIRST_EVALUATION_STREAM = 2**33
@@ -18,7 +19,7 @@ def evaluate_tasks(
     trainer, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
 ):
     """Computes what `MetaTrainer.evaluate` returns; see there."""
-    episodes = checked_count("episodes", episodes)
+    episodes = check_count("episodes", episodes)
     if episodes < 2:
         raise ValueError(
             "Argument `episodes` must be at least 2, to give an interval. "
@@ -26,8 +27,8 @@ def evaluate_tasks(
         )
     num_steps = trainer.inner_steps
     if inner_steps is not None:
-        num_steps = checked_count("inner_steps", inner_steps)
-    batch = min(checked_count("meta_batch_size", meta_batch_size), episodes)
+        num_steps = check_count("inner_steps", inner_steps)
+    batch = min(check_count("meta_batch_size", meta_batch_size), episodes)
     source = TaskSource(tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed))
     trainer.prepare(source)
     function = trainer.history_function(source, num_steps, batch)

@@ -3,6 +3,7 @@
 import keras
 
 from keras_meta import presets
+from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks, trainer_preset
 from keras_meta.training.adaptation import adapted_model
 from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
@@ -15,7 +16,6 @@ from keras_meta.training.task_reduction import check_task_reduction
 from keras_meta.training.trainer_settings import (
     adapted_variables,
     checked_choice,
-    checked_count,
     checked_flag,
     checked_task_seed,
     learned_inner_optimizer,
@@ -100,7 +100,7 @@ class MetaTrainer(MetaStepModel):
                 "importing keras."
             )
         self.inner_optimizer = learned_inner_optimizer(inner_optimizer)
-        self.inner_steps = checked_count("inner_steps", inner_steps)
+        self.inner_steps = check_count("inner_steps", inner_steps)
         self.learn_initialization = checked_flag(
             "learn_initialization", learn_initialization
         )
@@ -164,7 +164,7 @@ class MetaTrainer(MetaStepModel):
         """
         checked_choice("jit_compile", jit_compile, (True, False, "auto"))
         steps = 1 if steps_per_execution is None else steps_per_execution
-        checked_count("steps_per_execution", steps)
+        check_count("steps_per_execution", steps)
         if loss is None and not self.model.losses:
             raise ValueError(
                 "Argument `loss` of `compile()` must name the loss of the tasks, such "
@@ -225,10 +225,10 @@ class MetaTrainer(MetaStepModel):
             TypeError, ValueError: for tasks that the model cannot learn.
         """
         self._assert_compile_called("fit")
-        self.meta_batch_size = checked_count("meta_batch_size", meta_batch_size)
+        self.meta_batch_size = check_count("meta_batch_size", meta_batch_size)
         callbacks = with_own_callbacks(callbacks)
         return super().fit(
-            epochs=checked_count("epochs", epochs),
+            epochs=check_count("epochs", epochs),
             verbose=verbose,
             callbacks=callbacks,
             initial_epoch=initial_epoch,

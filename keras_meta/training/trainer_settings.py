@@ -1,7 +1,5 @@
 """Checks the trainer's arguments, before any graph is traced."""
 
-import numbers
-
 import keras
 import numpy as np
 
@@ -10,19 +8,6 @@ from keras_meta.optimizers.seeds import checked_seed, draw_seed
 from keras_meta.optimizers.sgd import SGD
 
 MAX_SEED = 2**32
-
-
-def checked_count(name, value):
-    """Returns `value` if it is an int >= 1.
-
-    Raises:
-        ValueError: otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(
-            f"Argument `{name}` must be an int >= 1. Received: {name}={value!r}."
-        )
-    return int(value)
 
 
 def checked_choice(name, value, choices):

@@ -150,7 +150,7 @@ def test_a_support_set_that_cannot_work_is_named(make_trainer, x, y, text):
 
 
 def test_steps_must_be_counted(make_trainer):
-    with pytest.raises(ValueError, match="`inner_steps` must be an int >= 1.*=0"):
+    with pytest.raises(ValueError, match="`inner_steps` must be an integer >= 1.*=0"):
         make_trainer().adapt(np.ones((3, 1)), np.ones((3, 1)), inner_steps=0)
 
 

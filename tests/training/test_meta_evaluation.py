@@ -115,8 +115,8 @@ def test_auc_and_accuracy_are_those_of_each_task(make_trainer, dataset_of):
     "arguments, error, text",
     [
         ({"episodes": 1}, ValueError, "`episodes` must be at least 2.*episodes=1"),
-        ({"episodes": 2.5}, ValueError, "`episodes` must be an int >= 1.*2.5"),
-        ({"inner_steps": 0}, ValueError, "`inner_steps` must be an int >= 1.*=0"),
+        ({"episodes": 2.5}, ValueError, "`episodes` must be an integer >= 1.*2.5"),
+        ({"inner_steps": 0}, ValueError, "`inner_steps` must be an integer >= 1.*=0"),
         ({"meta_batch_size": 0}, ValueError, "`meta_batch_size` must be an int"),
         ({"seed": -1}, ValueError, "`seed` must be an int >= 0"),
         ({"batch": 3}, TypeError, r"evaluate\(\)` takes tasks.*Received: \['batch'\]"),

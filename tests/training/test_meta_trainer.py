@@ -178,9 +178,13 @@ def test_datasets_end_or_repeat(make_trainer, linear_model, dataset_of, episode)
 @pytest.mark.parametrize(
     "arguments, error, text",
     [
-        ({"meta_batch_size": 0}, ValueError, "`meta_batch_size` must be an int >= 1"),
+        (
+            {"meta_batch_size": 0},
+            ValueError,
+            "`meta_batch_size` must be an integer >= 1",
+        ),
         ({"steps_per_epoch": 2.5}, ValueError, "`steps_per_epoch` must be an int.*2.5"),
-        ({"epochs": "3"}, ValueError, "`epochs` must be an int >= 1.*'3'"),
+        ({"epochs": "3"}, ValueError, "`epochs` must be an integer >= 1.*'3'"),
         (
             {"steps_per_epoch": 5},
             ValueError,

@@ -53,7 +53,7 @@ def test_only_the_head_moves(make_trainer):
             ValueError,
             r"must not set \['use_ema'\]",
         ),
-        ({"inner_steps": 0}, ValueError, "`inner_steps` must be an int >= 1.*=0"),
+        ({"inner_steps": 0}, ValueError, "`inner_steps` must be an integer >= 1.*=0"),
         ({"inner_steps": True}, ValueError, "`inner_steps` must be an int.*=True"),
         ({"learn_initialization": "no"}, ValueError, "True or False. Received.*'no'"),
         ({"adapt": "tail"}, ValueError, "`adapt` must be.*'tail' for 6 trainable"),
