@@ -54,7 +54,6 @@ class InnerLoop:
         state = self.optimizer.initial_state(theta, moving)
 
         def step(index, moving, state, others):
-            full = self._merged(parameters, moving)
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(moving)
                 full = self._merged(parameters, moving)
