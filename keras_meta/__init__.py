@@ -18,6 +18,7 @@ __all__ = [
     "MetaSGD",
     "MetaTrainer",
     "list_presets",
+    "learners",
     "load",
     "optimizers",
     "presets",
@@ -26,7 +27,7 @@ __all__ = [
     "training",
 ]
 
-_LAZY_MODULES = ("tasks", "testing", "training")
+_LAZY_MODULES = ("learners", "tasks", "testing", "training")
 
 
 def __getattr__(name):

@@ -3,20 +3,15 @@
 import keras
 import tensorflow as tf
 
-from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks
 
 
-def adapted_model(trainer, support_x, support_y, inner_steps):
+def adapted_model(trainer, support_x, support_y, num_steps):
     """Computes what `MetaTrainer.adapt` returns; see there."""
-    num_steps = trainer.inner_steps
-    if inner_steps is not None:
-        num_steps = check_count("inner_steps", inner_steps)
     x, y = episode_checks.checked_support(trainer, support_x, support_y)
     parameters, others = trainer.adaptation_function(x, y, num_steps)(x, y)
-    model = _copied_model(trainer.model, x)
+    model = copied_model(trainer.model, x)
     for variables, values in (
-        (model.variables, trainer.model.variables),
         (model.trainable_variables, parameters),
         (model.non_trainable_variables, others),
     ):
@@ -24,7 +19,9 @@ def adapted_model(trainer, support_x, support_y, inner_steps):
             variable.assign(value)
     _freeze_unadapted_layers(model, trainer.adapted)
     compiling = trainer.loss_and_metrics()
-    compiling["metrics"] = keras.tree.map_structure(_fresh, compiling["metrics"])
+    compiling["metrics"] = keras.tree.map_structure(
+        episode_checks.fresh_metric, compiling["metrics"]
+    )
     model.compile(optimizer=trainer.learned_optimizer(), **compiling)
     return model
 
@@ -46,13 +43,16 @@ def _freeze_unadapted_layers(model, adapted):
             layer.trainable = False
 
 
-def _fresh(metric):
-    if isinstance(metric, keras.metrics.Metric):
-        return type(metric).from_config(metric.get_config())
-    return metric
+def copied_model(original, x):
+    """Returns a new model with the architecture and the weights of `original`.
 
+    Args:
+        original: built `keras.Model`.
+        x: inputs, leading axis examples, to build the copy on.
 
-def _copied_model(original, x):
+    Raises:
+        TypeError: if its class cannot be made again from its config.
+    """
     try:
         model = type(original).from_config(original.get_config())
     except (TypeError, NotImplementedError) as error:
@@ -63,4 +63,6 @@ def _copied_model(original, x):
         ) from error
     if not model.built:
         model(tf.nest.map_structure(lambda part: part[:1], x), training=False)
+    for variable, value in zip(model.variables, original.variables, strict=True):
+        variable.assign(value)
     return model

@@ -5,16 +5,17 @@ import numpy as np
 import tensorflow as tf
 
 
-def check_model(model):
+def check_model(model, argument="model"):
     """Raises unless `model` is a built Keras model with trainable variables."""
     if not isinstance(model, keras.Model):
         raise TypeError(
-            f"Argument `model` must be a `keras.Model`. Received: model={model!r}."
+            f"Argument `{argument}` must be a `keras.Model`. "
+            f"Received: {argument}={model!r}."
         )
     if not model.built or not model.trainable_variables:
         raise ValueError(
-            "Argument `model` must be built and have trainable variables. Received: "
-            f"model {model.name!r} with built={model.built} and "
+            f"Argument `{argument}` must be built and have trainable variables. "
+            f"Received: model {model.name!r} with built={model.built} and "
             f"{len(model.trainable_variables)} trainable variables. Start it with "
             "`keras.Input`, or call it on a batch first."
         )
@@ -31,8 +32,7 @@ def check_episode(trainer, source):
         ValueError: naming what does not fit.
     """
     episode = source.example()
-    for name, part in zip(episode._fields, episode, strict=True):
-        _check_finite(f"the tasks' {name}", part)
+    check_finite_episode(episode)
     y_pred = checked_prediction(trainer.model, episode.support_x)
     ways = getattr(source.tasks, "ways", None)
     if ways is not None and not tf.nest.is_nested(y_pred):
@@ -47,6 +47,19 @@ def check_episode(trainer, source):
     check_prediction(episode.support_y, y_pred)
     query = checked_prediction(trainer.model, episode.query_x)
     check_prediction(episode.query_y, query)
+
+
+def check_finite_episode(episode):
+    """Raises ValueError if an `Episode` holds a NaN or an infinity."""
+    for name, part in zip(episode._fields, episode, strict=True):
+        _check_finite(f"the tasks' {name}", part)
+
+
+def fresh_metric(metric):
+    """Returns a metric like this one, without what it has counted."""
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    return metric
 
 
 def checked_support(trainer, support_x, support_y):

@@ -3,7 +3,6 @@
 import keras
 
 from keras_meta.tasks.task import check_count
-from keras_meta.training import episode_checks
 from keras_meta.training.fit_callbacks import (
     NonFiniteGuard,
     ResumePoint,
@@ -32,7 +31,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         trainer.check_steps(steps_per_epoch)
     batch = trainer.meta_batch_size
     source = TaskSource(tasks, stream=2 * trainer.seed)
-    episode_checks.check_episode(trainer, source)
+    trainer.check_episode(source)
     if steps_per_epoch is None:
         steps_per_epoch = (
             source.num_batches(batch) if source.is_dataset else DEFAULT_STEPS_PER_EPOCH
@@ -45,7 +44,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         validation_source = TaskSource(
             validation_tasks, 2 * trainer.seed + 1, "validation_tasks"
         )
-        episode_checks.check_episode(trainer, validation_source)
+        trainer.check_episode(validation_source)
     trainer.prepare(source)
     trainer.settle_jit(source)
     trainer.train_source = source

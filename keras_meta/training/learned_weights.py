@@ -4,10 +4,10 @@ import keras
 import tensorflow as tf
 
 from keras_meta.optimizers.parameter_specs import specs_of
-from keras_meta.training.file_saving import save_atomically
+from keras_meta.training.episodic_model import EpisodicModel
 
 
-class LearnedWeights(keras.Model):
+class LearnedWeights(EpisodicModel):
     """Holds what meta-learning learns: the initialisation and theta.
 
     `MetaTrainer` sets the attributes that this class reads: the model, the inner
@@ -61,26 +61,6 @@ class LearnedWeights(keras.Model):
             )
         return optimizer
 
-    def save(self, filepath, overwrite=True, **kwargs):
-        """As Keras'; a file appears whole or not at all, also if killed."""
-        save_atomically(super().save, filepath, overwrite, kwargs)
-
-    def save_weights(self, filepath, overwrite=True, **kwargs):
-        """As Keras'; the file appears whole or not at all, also if killed."""
-        save_atomically(super().save_weights, filepath, overwrite, kwargs)
-
-    def training_facts(self):
-        """Returns JSON-able facts on the meta-training so far, for a card."""
-        facts = {**self.loaded_facts, "meta_steps": int(self.meta_step)}
-        if self.train_source is not None:
-            facts["tasks"] = self.train_source.describe()
-            facts["meta_batch_size"] = self.meta_batch_size
-        return facts
-
-    def note_evaluation(self, evaluation):
-        """Keeps the facts and results of an evaluation for a card."""
-        self.last_evaluation = evaluation
-
     def _add_learned_weights(self):
         optimizer, specs = self.inner_optimizer, self.adapted_specs()
         theta = optimizer.theta_for(specs)
@@ -101,24 +81,6 @@ class LearnedWeights(keras.Model):
             )
             for name, array in theta.items()
         )
-        self.meta_step = self._counter("meta_step", ())
-        # Finished epochs, and the meta-step at which the running epoch began.
-        self.progress = self._counter("progress", (2,))
-        # The first meta-step that was not finite, and the number of its task.
-        self.non_finite = tf.Variable([-1, -1], dtype="int64", trainable=False)
-
-    def _counter(self, name, shape):
-        return self.add_weight(
-            name=name,
-            shape=shape,
-            dtype="int64",
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-        )
-
-    def _outer_tensors(self):
-        return [tf.convert_to_tensor(v.value) for v in self.trainable_variables]
 
     def _unpacked(self, outer):
         count = len(self.model.trainable_variables)

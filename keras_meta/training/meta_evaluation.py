@@ -15,19 +15,17 @@ FIRST_EVALUATION_STREAM = 2**33
 Z_95 = 1.96
 
 
-def evaluate_tasks(
-    trainer, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
-):
-    """Computes what `MetaTrainer.evaluate` returns; see there."""
+def evaluate_tasks(trainer, tasks, episodes, num_steps, meta_batch_size, seed, verbose):
+    """Computes what `EpisodicModel.evaluate` returns; see there.
+
+    `num_steps` is an int >= 0, the inner steps.
+    """
     episodes = check_count("episodes", episodes)
     if episodes < 2:
         raise ValueError(
             "Argument `episodes` must be at least 2, to give an interval. "
             f"Received: episodes={episodes}."
         )
-    num_steps = trainer.inner_steps
-    if inner_steps is not None:
-        num_steps = check_count("inner_steps", inner_steps)
     batch = min(check_count("meta_batch_size", meta_batch_size), episodes)
     source = TaskSource(tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed))
     trainer.prepare(source)

@@ -1,29 +1,32 @@
 """The meta-trainer: a Keras model whose training step meta-learns."""
 
 import keras
+import tensorflow as tf
 
 from keras_meta import presets
 from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks, trainer_preset
 from keras_meta.training.adaptation import adapted_model
-from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
-from keras_meta.training.meta_evaluation import evaluate_tasks
-from keras_meta.training.meta_gradient import META_GRADIENTS
-from keras_meta.training.meta_step_model import MetaStepModel
+from keras_meta.training.episodic_step import pair_of
+from keras_meta.training.inner_loop import InnerLoop
+from keras_meta.training.learned_weights import LearnedWeights
+from keras_meta.training.meta_gradients import META_GRADIENTS
+from keras_meta.training.multi_step_loss import check_multi_step_loss
 from keras_meta.training.task_axis import TASK_AXES
-from keras_meta.training.task_model import BATCH_STATISTICS
+from keras_meta.training.task_engine import TaskEngine
+from keras_meta.training.task_model import BATCH_STATISTICS, TaskModel
 from keras_meta.training.task_reduction import check_task_reduction
 from keras_meta.training.trainer_settings import (
     adapted_variables,
+    check_reptile,
     checked_choice,
     checked_flag,
-    checked_task_seed,
     learned_inner_optimizer,
 )
 
 
 @keras.saving.register_keras_serializable("keras_meta")
-class MetaTrainer(MetaStepModel):
+class MetaTrainer(LearnedWeights):
     """Meta-learns an optimizer, an initialisation or both over many tasks.
 
     One meta-step: for each task of a meta-batch, the inner optimizer takes
@@ -43,12 +46,14 @@ class MetaTrainer(MetaStepModel):
             `fit` changes them, unless `learn_initialization=False`.
         inner_optimizer: `LearnedOptimizer`, such as `keras_meta.MetaSGD()`; its theta
             is learned, if it has one. A plain `keras.optimizers.SGD` is taken too.
-        inner_steps: int >= 1, steps in training; `evaluate` may take another number.
+        inner_steps: int >= 1, steps in training.
         learn_initialization: bool, whether the model's weights are learned.
         adapt: which variables the inner loop changes: `"all"`, `"head"` (the last
             layer that has weights; ANIL, Raghu et al. 2020), or a function from a
-            variable to bool.
-        meta_gradient: `"exact"` or `"first_order"` (FOMAML).
+            variable to bool (not the head: BOIL, Oh et al. 2021).
+        meta_gradient: `"exact"`, `"first_order"` (FOMAML) or `"reptile"` (Nichol et
+            al. 2018), which trains on support and query together, moves the
+            initialisation towards the result, and learns nothing else.
         task_reduction: `"mean"`, or a function from the tasks' losses, float32
             `(meta_batch_size,)`, to a scalar.
         task_axis: `"vectorize"`, `"sequential"`, or `"auto"`: the first if every
@@ -57,6 +62,17 @@ class MetaTrainer(MetaStepModel):
         batch_statistics: what batch normalisation uses: `"task"`, the batch's own,
             also in evaluation (transductive), or `"running"`, running statistics,
             gathered from the support sets during meta-training.
+        inner_batch_size: int >= 1, or None for the whole set: how many examples an
+            inner step sees, in passes over the set in random order. Reptile's inner
+            batches; evaluation and `adapt` draw them too.
+        multi_step_loss: None, the query loss after the last inner step counts; or
+            MAML++'s multi-step loss (Antoniou et al. 2019): an int, the meta-steps
+            over which the weights of the steps before the last fade out, or a list
+            of `inner_steps` weights. Not with Reptile.
+        evaluation_steps: int >= 1, inner steps in validation, `evaluate` and
+            `adapt`. Default: `inner_steps`.
+        remat: bool. True computes inner steps twice instead of keeping what the
+            exact meta-gradient needs: less memory for many steps, more time.
         seed: int in [0, 2**32), which tasks are drawn. Default: drawn itself.
         name: str.
 
@@ -89,16 +105,21 @@ class MetaTrainer(MetaStepModel):
         task_reduction="mean",
         task_axis="auto",
         batch_statistics="task",
+        inner_batch_size=None,
+        multi_step_loss=None,
+        evaluation_steps=None,
+        remat=False,
         seed=None,
         name=None,
     ):
-        super().__init__(name=name)
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "MetaTrainer needs Keras' TensorFlow backend. Received: backend "
                 f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow before "
                 "importing keras."
             )
+        episode_checks.check_model(model)
+        super().__init__(model, seed, name)
         self.inner_optimizer = learned_inner_optimizer(inner_optimizer)
         self.inner_steps = check_count("inner_steps", inner_steps)
         self.learn_initialization = checked_flag(
@@ -114,130 +135,24 @@ class MetaTrainer(MetaStepModel):
         self.batch_statistics = checked_choice(
             "batch_statistics", batch_statistics, BATCH_STATISTICS
         )
-        self.seed = checked_task_seed(seed)
-        episode_checks.check_model(model)
-        self.model = model
+        if inner_batch_size is not None:
+            check_count("inner_batch_size", inner_batch_size)
+        self.inner_batch_size = inner_batch_size
+        check_multi_step_loss(multi_step_loss, self.inner_steps)
+        self.multi_step_loss = multi_step_loss
+        self.evaluation_steps = self.inner_steps
+        if evaluation_steps is not None:
+            self.evaluation_steps = check_count("evaluation_steps", evaluation_steps)
+        self.remat = checked_flag("remat", remat)
         self.adapted = tuple(adapted_variables(model, adapt))
         self._add_learned_weights()
-        self._engine = None
-        self._functions = {}
-        self._trackers = ()
-        self.train_source = None
-        self.validation_source = None
-        self.meta_batch_size = None
-        self._jit_choice = "auto"
-        self._steps_choice = None
-        self.last_evaluation = None
-        self.loaded_facts = {}
-        self.data_repeats = True
-        self.steps_to_skip = 0
-        self.batches_to_pass = 0
+        check_reptile(self)
+        self._add_counters()
         self.built = True
 
     def call(self, inputs, training=False):
         """Returns the model's predictions at its current weights."""
         return self.model(inputs, training=training)
-
-    def compile(
-        self,
-        optimizer="adam",
-        loss=None,
-        metrics=None,
-        jit_compile="auto",
-        steps_per_execution=None,
-        run_eagerly=False,
-        **kwargs,
-    ):
-        """Configures the outer optimizer, and the loss and metrics of the tasks.
-
-        Args:
-            optimizer: Keras optimizer of the meta-parameters.
-            loss: Keras loss, of the support and of the query set.
-            metrics: list of Keras metrics, computed for each task by itself.
-            jit_compile: bool or `"auto"`: XLA on a GPU or TPU; on a CPU where tasks
-                are vectorized (and XLA knows every operation), plain graphs where
-                they are sequential.
-            steps_per_execution: int >= 1, meta-steps in one call of the graph.
-                Default: the largest divisor of `steps_per_epoch` up to 100 (10 where
-                tasks are sequential).
-            run_eagerly, **kwargs: as in `keras.Model.compile`.
-        """
-        checked_choice("jit_compile", jit_compile, (True, False, "auto"))
-        steps = 1 if steps_per_execution is None else steps_per_execution
-        check_count("steps_per_execution", steps)
-        if loss is None and not self.model.losses:
-            raise ValueError(
-                "Argument `loss` of `compile()` must name the loss of the tasks, such "
-                'as "mse" or "sparse_categorical_crossentropy". Received: loss=None.'
-            )
-        super().compile(
-            optimizer=optimizer,
-            loss=loss,
-            metrics=metrics,
-            jit_compile=jit_compile is True,
-            steps_per_execution=steps,
-            run_eagerly=run_eagerly,
-            **kwargs,
-        )
-        if not self.optimizer.built:  # At once, so that its weights can be loaded.
-            self.optimizer.build(self.trainable_variables)
-        # In a function: Keras would track the metrics twice.
-        kept = {"loss": loss, "metrics": metrics}
-        kept["loss_weights"] = kwargs.get("loss_weights")
-        self.loss_and_metrics = lambda: dict(kept)
-        self._jit_choice = jit_compile
-        self._steps_choice = steps_per_execution
-        self._engine = None
-        self._functions = {}
-
-    def fit(
-        self,
-        tasks=None,
-        meta_batch_size=16,
-        steps_per_epoch=None,
-        epochs=1,
-        validation_tasks=None,
-        validation_episodes=100,
-        callbacks=None,
-        verbose="auto",
-        initial_epoch=0,
-        validation_freq=1,
-    ):
-        """Meta-trains; as `keras.Model.fit`, with tasks in the place of data.
-
-        Args:
-            tasks: `keras_meta.tasks.TaskDistribution`, sampled inside the graph, or
-                `tf.data.Dataset` of single episodes.
-            meta_batch_size: int >= 1, tasks in a meta-step.
-            steps_per_epoch: int >= 1, meta-steps in an epoch; a dataset that ends
-                starts again. Default 100; for a dataset, its length.
-            epochs: int >= 1.
-            validation_tasks: as `tasks`; adds `val_loss` and the metrics after
-                adaptation to the logs at the end of an epoch.
-            validation_episodes: int >= 1, how many of them.
-            callbacks, verbose, initial_epoch, validation_freq: as in Keras.
-
-        Returns:
-            `keras.callbacks.History`.
-
-        Raises:
-            FloatingPointError: if the meta-loss becomes NaN or infinite.
-            TypeError, ValueError: for tasks that the model cannot learn.
-        """
-        self._assert_compile_called("fit")
-        self.meta_batch_size = check_count("meta_batch_size", meta_batch_size)
-        callbacks = with_own_callbacks(callbacks)
-        return super().fit(
-            epochs=check_count("epochs", epochs),
-            verbose=verbose,
-            callbacks=callbacks,
-            initial_epoch=initial_epoch,
-            shuffle=False,  # The dataset is in the order that the user gave it.
-            validation_freq=validation_freq,
-            **keras_fit_arguments(
-                self, tasks, steps_per_epoch, (validation_tasks, validation_episodes)
-            ),
-        )
 
     def evaluate(
         self,
@@ -254,7 +169,7 @@ class MetaTrainer(MetaStepModel):
         Args:
             tasks: `TaskDistribution` or `tf.data.Dataset` of episodes.
             episodes: int >= 2, how many tasks.
-            inner_steps: int >= 1. Default: as in training.
+            inner_steps: int >= 1. Default: `evaluation_steps`.
             meta_batch_size: int >= 1, tasks in one call of the graph.
             seed: int >= 0; the same seed gives the same tasks, none of them those of
                 training.
@@ -265,17 +180,9 @@ class MetaTrainer(MetaStepModel):
             ...], "ci95": [...]}`: means over the tasks and the half-widths of their
             95 % confidence intervals (1.96 standard errors).
         """
-        if kwargs.pop("_use_cached_eval_dataset", False):
-            # Keras' own validation inside `fit`.
-            return super().evaluate(_use_cached_eval_dataset=True, **kwargs)
-        if kwargs:
-            raise TypeError(
-                "`evaluate()` takes tasks, episodes, inner_steps, meta_batch_size, "
-                f"seed and verbose. Received: {sorted(kwargs)}."
-            )
-        self._assert_compile_called("evaluate")
-        return evaluate_tasks(
-            self, tasks, episodes, inner_steps, meta_batch_size, seed, verbose
+        steps = self._checked_steps(inner_steps, self.evaluation_steps)
+        return self._evaluate(
+            tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs
         )
 
     def adapt(self, support_x, support_y, inner_steps=None):
@@ -284,14 +191,47 @@ class MetaTrainer(MetaStepModel):
         Args:
             support_x: inputs, leading axis examples.
             support_y: targets.
-            inner_steps: int >= 1. Default: as in training.
+            inner_steps: int >= 1. Default: `evaluation_steps`.
 
         Returns:
             `keras.Model` of the same architecture, compiled with the same loss and
             metrics and with the learned optimizer.
         """
         self._assert_compile_called("adapt")
-        return adapted_model(self, support_x, support_y, inner_steps)
+        steps = self._checked_steps(inner_steps, self.evaluation_steps)
+        return adapted_model(self, support_x, support_y, steps)
+
+    def adaptation_function(self, x, y, num_steps):
+        """Returns the compiled adaptation to a support set; kept.
+
+        Args:
+            x: support inputs, to build the loss on.
+            y: support targets.
+            num_steps: int, inner steps.
+
+        Returns:
+            Function of `(x, y)`, see `TaskEngine.adapted_values`.
+        """
+        self._check_trainable()
+        self._build_losses(x, y, self.model(x, training=False))
+        if ("adapt", num_steps) not in self._functions:
+            engine = self._task_engine("sequential")
+
+            def run(x, y):
+                seed = tf.constant([2 * self.seed, 0], "int64")
+                return engine.adapted_values(
+                    self._outer_tensors(), x, y, seed, num_steps
+                )
+
+            self._functions["adapt", num_steps] = tf.function(
+                run, reduce_retracing=True, autograph=False
+            )
+        return self._functions["adapt", num_steps]
+
+    def check_episode(self, source):
+        """Raises ValueError for tasks that the model cannot learn."""
+        self._check_trainable()
+        episode_checks.check_episode(self, source)
 
     def save_preset(self, path, title=None):
         """Writes what was learned to one `.kmeta` file.
@@ -337,14 +277,63 @@ class MetaTrainer(MetaStepModel):
                 )
         return cls(**config)
 
-    def get_compile_config(self):
-        config = super().get_compile_config() or {}
-        return {
-            **config,
-            "jit_compile": self._jit_choice,
-            "steps_per_execution": self._steps_choice,
-        }
+    @staticmethod
+    def _checked_steps(steps, default):
+        return default if steps is None else check_count("inner_steps", steps)
 
-    def compile_from_config(self, config):
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**config)
+    def _check_trainable(self):
+        count = len(self.model.trainable_variables)
+        if count != len(self.adapted):
+            raise ValueError(
+                "The model's trainable variables must stay those with which the "
+                f"MetaTrainer was made. Received: {count} instead of "
+                f"{len(self.adapted)}. Set `trainable` first, then make a new one."
+            )
+
+    def _predicted(self, example):
+        x, y = example.support_x, example.support_y
+        y_pred = self.model(x, training=False)
+        episode_checks.check_prediction(y, y_pred)
+        return x, y, y_pred
+
+    def _engine_of(self, source):
+        if self._engine is None:
+            self._engine = self._settled_engine(source)
+        return self._engine
+
+    def _settled_engine(self, source):
+        engine = self._task_engine(self.task_axis)
+        if self.task_axis != "sequential":
+            # Two tasks: `vectorized_map` leaves a single one unconverted.
+            vectorize = engine.tasks_vectorize(
+                self._outer_tensors(), pair_of(source.example()), source.seeds([0, 1])
+            )
+            if self.task_axis == "vectorize" and not vectorize:
+                raise ValueError(
+                    'task_axis="vectorize" needs operations that `tf.vectorized_map` '
+                    "can convert. Received: a model, loss or metric with one that it "
+                    "cannot, such as a convolution with adapted filters. Use "
+                    'task_axis="auto" or "sequential".'
+                )
+            engine.task_axis = "vectorize" if vectorize else "sequential"
+        inner_loop = engine.inner_loop
+        inner_loop.vectorized = engine.is_vectorized
+        # XLA cannot lower a graph loop that `vectorized_map` has converted.
+        inner_loop.always_unrolled = inner_loop.vectorized and self._jit_choice is True
+        return engine
+
+    def _task_engine(self, task_axis):
+        task_model = TaskModel(
+            self.model, self.compute_loss, self._compile_metrics, self.batch_statistics
+        )
+        return TaskEngine(
+            InnerLoop(task_model, self.inner_optimizer, self.adapted, self.remat),
+            self._unpacked,
+            META_GRADIENTS[self.meta_gradient],
+            self.inner_steps,
+            self.inner_batch_size,
+            self.multi_step_loss,
+            self.task_reduction,
+            task_axis,
+            [tracker.name for tracker in self._trackers[1:]],
+        )

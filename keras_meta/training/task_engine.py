@@ -4,9 +4,13 @@ import functools
 
 import tensorflow as tf
 
-from keras_meta.training.inner_loop import InnerLoop
-from keras_meta.training.meta_gradient import task_meta_gradient
+from keras_meta.tasks.task import Episode
+from keras_meta.training.finite_guard import first_bad_task
+from keras_meta.training.meta_step import MetaStep
+from keras_meta.training.multi_step_loss import step_weights
 from keras_meta.training.task_axis import can_vectorize, map_tasks
+from keras_meta.training.task_reduction import reduce_tasks
+from keras_meta.training.task_run import TaskRun
 
 
 class TaskEngine:
@@ -17,53 +21,73 @@ class TaskEngine:
     convert, and next to an adaptation they cost little.
 
     Args:
-        task_model: `TaskModel`.
-        optimizer: `LearnedOptimizer`, the inner one.
-        adapted: list of bool, one for each trainable variable.
+        inner_loop: `InnerLoop`.
         unpack: function from the outer tensors to `(theta, parameters)`.
-        first_order: bool.
+        meta_gradient: function, one of `META_GRADIENTS`.
+        inner_steps: int >= 1, steps in training.
+        inner_batch_size: int >= 1 or None, examples that an inner step sees.
+        multi_step_loss: as in `MetaTrainer`.
+        task_reduction: as in `MetaTrainer`.
         task_axis: `"vectorize"` or `"sequential"`.
         metric_names: list of str.
     """
 
     def __init__(
         self,
-        task_model,
-        optimizer,
-        adapted,
+        inner_loop,
         unpack,
-        first_order,
+        meta_gradient,
+        inner_steps,
+        inner_batch_size,
+        multi_step_loss,
+        task_reduction,
         task_axis,
         metric_names,
     ):
-        self.task_model = task_model
+        self.inner_loop = inner_loop
+        self.task_model = inner_loop.task_model
         self.unpack = unpack
+        self.meta_gradient = meta_gradient
+        self.inner_steps = inner_steps
+        self.inner_batch_size = inner_batch_size
+        self.multi_step_loss = multi_step_loss
+        self.task_reduction = task_reduction
         self.task_axis = task_axis
         self.metric_names = metric_names
-        self.inner_loop = InnerLoop(task_model, optimizer, adapted, first_order)
         self._prediction_structure = None  # of one task, noted while tracing
 
-    def meta_gradients(self, outer, episodes, seeds, num_steps):
-        """Returns `(losses, metrics, gradients, statistics)` of each task.
+    @property
+    def is_vectorized(self):
+        """bool, whether a meta-batch is one wide computation."""
+        return self.task_axis == "vectorize"
+
+    def meta_step(self, outer, episodes, seeds, step):
+        """Computes one meta-step on a meta-batch, and changes nothing.
 
         Args:
             outer: list of tensors, what is meta-learned.
             episodes: `Episode`, each tensor with leading axis `(num_tasks,)`.
             seeds: int64 `(num_tasks, 2)`.
-            num_steps: int >= 1.
+            step: int64 scalar, how many meta-steps were taken.
 
         Returns:
-            losses float32 `(num_tasks,)`; metrics, a dict of such; gradients, a list
-            of `(num_tasks, ...)`; statistics, the running statistics after the
-            support set, a list of `(num_tasks, ...)`, empty unless they are kept.
+            `MetaStep`.
         """
-        function = functools.partial(self._task_gradient, outer, num_steps)
+        weights = step_weights(self.multi_step_loss, self.inner_steps, step)
+        function = functools.partial(self._task_gradient, outer, weights)
         losses, metrics, gradients, statistics = map_tasks(
             function, (episodes, seeds), self.task_axis, self._gradient_signature(outer)
         )
-        if self.task_axis == "vectorize":
+        if self.is_vectorized:
             metrics = self._metrics_of(episodes.query_y, metrics)
-        return losses, metrics, gradients, statistics
+        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
+        return MetaStep(
+            meta_loss,
+            meta_gradients,
+            {"loss": losses, **metrics},
+            [tf.reduce_mean(values, axis=0) for values in statistics],
+            functools.partial(first_bad_task, losses, gradients, seeds),
+        )
 
     def history(self, outer, episodes, seeds, num_steps):
         """Returns the query loss and metrics before the first step and after each.
@@ -76,7 +100,7 @@ class TaskEngine:
         spec = tf.TensorSpec((num_steps + 1,), tf.float32)
         signature = {name: spec for name in ["loss", *self.metric_names]}
         history = map_tasks(function, (episodes, seeds), self.task_axis, signature)
-        if self.task_axis != "vectorize":
+        if not self.is_vectorized:
             return history
         losses = history.pop("loss")
         states = num_steps + 1
@@ -103,9 +127,15 @@ class TaskEngine:
             `batch_statistics="task"`, so that the result predicts by itself.
         """
         theta, parameters = self.unpack(outer)
-        others = self.task_model.initial_others(seed)
+        task = self._task_run(Episode(x, y, x, y), seed)
         parameters, others, _ = self.inner_loop.run(
-            theta, parameters, others, x, y, num_steps
+            theta,
+            parameters,
+            self.task_model.initial_others(seed),
+            x,
+            y,
+            num_steps,
+            batches=task.batches(x, num_steps),
         )
         if self.task_model.has_batch_norm and (
             self.task_model.batch_statistics == "task"
@@ -113,19 +143,22 @@ class TaskEngine:
             others = self.task_model.statistics_of(parameters, others, x)
         return parameters, others
 
-    def tasks_vectorize(self, outer, episodes, seeds, num_steps):
+    def tasks_vectorize(self, outer, episodes, seeds):
         """Whether a meta-gradient of these tasks can be vectorized; traces it."""
         self.task_axis = "vectorize"
+        weights = step_weights(
+            self.multi_step_loss, self.inner_steps, tf.constant(0, "int64")
+        )
         return can_vectorize(
-            functools.partial(self._task_gradient, outer, num_steps),
+            functools.partial(self._task_gradient, outer, weights),
             (episodes, seeds),
             self._gradient_signature(outer),
         )
 
     def keep_statistics(self, statistics):
-        """Writes the tasks' mean running statistics into the model."""
-        for variable, values in zip(self._kept_statistics(), statistics, strict=True):
-            variable.assign(tf.reduce_mean(values, axis=0))
+        """Writes a meta-step's running statistics into the model."""
+        for variable, value in zip(self._kept_statistics(), statistics, strict=True):
+            variable.assign(value)
 
     def _gradient_signature(self, outer):
         scalar = tf.TensorSpec((), tf.float32)
@@ -167,11 +200,16 @@ class TaskEngine:
             return []
         return self.task_model.moving_statistics
 
-    def _task_gradient(self, outer, num_steps, task):
-        episode, seed = task
+    def _task_run(self, episode, seed, weights=None):
+        return TaskRun(
+            self.inner_loop, self.unpack, episode, seed, self.inner_batch_size, weights
+        )
+
+    def _task_gradient(self, outer, weights, elements):
+        episode, seed = elements
         others = self.task_model.initial_others(seed)
-        loss, y_pred, gradients = task_meta_gradient(
-            self.inner_loop, outer, self.unpack, episode, others, num_steps
+        loss, y_pred, gradients = self.meta_gradient(
+            self._task_run(episode, seed, weights), outer, others, self.inner_steps
         )
         metrics = self._judged(episode.query_y, y_pred)
         statistics = []
@@ -183,14 +221,13 @@ class TaskEngine:
             statistics = self.task_model.moving_values(updated)
         return loss, metrics, gradients, statistics
 
-    def _task_history(self, outer, num_steps, task):
-        episode, seed = task
+    def _task_history(self, outer, num_steps, elements):
+        episode, seed = elements
+        task = self._task_run(episode, seed)
         theta, parameters = self.unpack(outer)
 
         def judge(parameters, others):
-            loss, y_pred, _ = self.task_model.loss(
-                parameters, others, episode.query_x, episode.query_y, False
-            )
+            loss, y_pred = task.query_loss(parameters, others, training=False)
             return {"loss": loss, **self._judged(episode.query_y, y_pred)}
 
         _, _, history = self.inner_loop.run(
@@ -200,6 +237,7 @@ class TaskEngine:
             episode.support_x,
             episode.support_y,
             num_steps,
+            batches=task.batches(episode.support_x, num_steps),
             after_step=judge,
         )
         return history

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 BATCH_STATISTICS = ("task", "running")
+KERAS_OWN = "keras"
 
 
 class TaskModel:
@@ -18,6 +19,8 @@ class TaskModel:
         batch_statistics: `"task"`: batch normalisation always uses the statistics of
             the batch at hand, also in evaluation (MAML's transductive setting).
             `"running"`: it always uses the running statistics, as inference does.
+            `"keras"`: the batch's in training, where it updates the running ones,
+            and these in evaluation.
     """
 
     def __init__(self, model, compute_loss, metrics, batch_statistics):
@@ -70,6 +73,8 @@ class TaskModel:
     def loss(self, parameters, others, x, y, training):
         """Returns `(loss, y_pred, new_others)`; loss is a float32 scalar."""
         use_batch = self.batch_statistics == "task"
+        if self.batch_statistics == KERAS_OWN:
+            use_batch = training
         with keras.StatelessScope(
             self._mapping(parameters, others), collect_losses=True
         ) as scope:

@@ -1,5 +1,7 @@
 """Where a meta-step's episodes come from: seeds, or a user's own dataset."""
 
+import functools
+
 import tensorflow as tf
 
 from keras_meta.tasks.dataset_episodes import episodes_from_dataset
@@ -70,6 +72,12 @@ class TaskSource:
             "The dataset of episodes must hold at least one. Received: an empty "
             "dataset."
         )
+
+    @functools.cached_property
+    def num_classes(self):
+        """int, the classes of an episode: one more than its largest class number."""
+        with tf.init_scope():
+            return 1 + int(tf.reduce_max(self.example().support_y))
 
     def num_batches(self, meta_batch_size):
         """Returns how many full meta-batches there are; None if that is not known.

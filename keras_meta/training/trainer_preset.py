@@ -1,12 +1,10 @@
 """How a trainer becomes a preset and a preset a trainer."""
 
-import math
-
 import keras
 
 from keras_meta.presets import Preset, PresetError
-from keras_meta.presets.preset import describe_variables
 from keras_meta.presets.serialized_object import build_values
+from keras_meta.training.learner_card import learner_card, restored
 
 
 def trainer_config(trainer):
@@ -25,6 +23,12 @@ def trainer_config(trainer):
         else keras.saving.serialize_keras_object(reduction),
         "task_axis": trainer.task_axis,
         "batch_statistics": trainer.batch_statistics,
+        "inner_batch_size": trainer.inner_batch_size,
+        "multi_step_loss": list(trainer.multi_step_loss)
+        if isinstance(trainer.multi_step_loss, (list, tuple))
+        else trainer.multi_step_loss,
+        "evaluation_steps": trainer.evaluation_steps,
+        "remat": trainer.remat,
         "seed": trainer.seed,
     }
 
@@ -39,32 +43,19 @@ def preset_of(trainer, title=None):
     config = trainer_config(trainer)
     optimizer = config.pop("inner_optimizer")
     optimizer["config"]["preset"] = None
-    specs = trainer.adapted_specs()
-    card = {
-        "title": title
+    card, initialization, non_trainable = learner_card(
+        trainer,
+        trainer.model,
+        title
         or f"{type(trainer.inner_optimizer).__name__}, {trainer.inner_steps} steps",
-        "optimizer": optimizer,
-        "model": keras.saving.serialize_keras_object(trainer.model),
-        "trainer": config,
-        "parameters": [{"path": s.path, "shape": list(s.shape)} for s in specs],
-        "initialization": describe_variables(trainer.model.trainable_variables),
-        "non_trainable": describe_variables(trainer.model.non_trainable_weights),
-        "trained_on": trainer.training_facts(),
-    }
-    if trainer.compiled:
-        card["compile"] = trainer.get_compile_config()
-    if trainer.last_evaluation:
-        # JSON has no NaN: what diverged is null.
-        card["evaluation"] = keras.tree.map_structure(
-            _finite_or_none, trainer.last_evaluation
-        )
-    numpy_of = keras.ops.convert_to_numpy
-    return Preset(
-        card,
-        trainer.theta_values(),
-        [numpy_of(v) for v in trainer.model.trainable_variables],
-        [numpy_of(v) for v in trainer.model.non_trainable_weights],
     )
+    card["optimizer"] = optimizer
+    card["trainer"] = config
+    card["parameters"] = [
+        {"path": spec.path, "shape": list(spec.shape)}
+        for spec in trainer.adapted_specs()
+    ]
+    return Preset(card, trainer.theta_values(), initialization, non_trainable)
 
 
 def save(trainer, path, title=None):
@@ -92,7 +83,6 @@ def trainer_of(cls, preset):
             "`keras_meta.load(...).optimizer()`."
         )
     config = build_values(config, "trainer settings")
-    compiling = build_values(preset.card.get("compile", {}), "compile settings")
     try:
         trainer = cls(preset.model(), preset.optimizer(), **config)
     except TypeError as error:
@@ -100,13 +90,4 @@ def trainer_of(cls, preset):
             f"This preset's card names trainer settings that this keras_meta does not "
             f"have: {error}. Upgrade keras_meta."
         ) from error
-    if compiling:
-        trainer.compile(**compiling)
-    trained_on = preset.card.get("trained_on", {})
-    trainer.loaded_facts = trained_on
-    trainer.meta_step.assign(int(trained_on.get("meta_steps", 0)))
-    return trainer
-
-
-def _finite_or_none(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return restored(trainer, preset)

@@ -121,3 +121,26 @@ def learned_inner_optimizer(optimizer):
         "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
         f"Received: inner_optimizer={optimizer!r}."
     )
+
+
+def check_reptile(trainer):
+    """Raises ValueError if a trainer asks Reptile for what it does not do.
+
+    Args:
+        trainer: `MetaTrainer` with its theta and settings.
+    """
+    if trainer.meta_gradient != "reptile":
+        return
+    if trainer.theta_values():
+        raise ValueError(
+            'meta_gradient="reptile" learns the initialisation only: the inner '
+            "optimizer must have no theta. Received: inner_optimizer="
+            f"{type(trainer.inner_optimizer).__name__}, with "
+            f"{len(trainer.theta_values())} learned arrays. Use "
+            '`keras_meta.SGD(rate)`, or meta_gradient="first_order".'
+        )
+    if trainer.multi_step_loss is not None:
+        raise ValueError(
+            'meta_gradient="reptile" has no query loss, so that `multi_step_loss` '
+            f"must be None. Received: multi_step_loss={trainer.multi_step_loss!r}."
+        )

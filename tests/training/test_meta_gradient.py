@@ -7,8 +7,10 @@ g(w) = 2/n X'(Xw - y) and its Hessian H = 2/n X'X.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_meta
+from keras_meta.training.inner_batches import inner_batches
 
 W = np.array([0.5, -0.3])
 
@@ -106,6 +108,89 @@ def test_exact_gradients_are_those_of_finite_differences(
     ]
     for received, wanted in zip((w, rate, slope), expected, strict=True):
         np.testing.assert_allclose(received, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_steps", [3, 12])
+@pytest.mark.parametrize("meta_gradient", ["exact", "first_order"])
+def test_recomputation_changes_no_gradient(
+    gradients_of, episode, num_steps, meta_gradient
+):
+    for task_axis in ("sequential", "vectorize"):
+        received = [
+            gradients_of(
+                keras_meta.MetaSGD(alpha_init=0.1, rate_map="linear", seed=0),
+                inner_steps=num_steps,
+                meta_gradient=meta_gradient,
+                task_axis=task_axis,
+                remat=remat,
+            )
+            for remat in (False, True)
+        ]
+        for kept, recomputed in zip(*received, strict=True):
+            np.testing.assert_allclose(recomputed, kept, rtol=1e-5)
+
+
+def test_reptile_moves_to_the_weights_that_plain_training_reaches(
+    gradients_of, episode
+):
+    """phi - W of Nichol et al. 2018, on support and query together."""
+    x = np.concatenate(episode[::2]).astype("float64")
+    y = np.concatenate(episode[1::2]).astype("float64")
+    w = W
+    for _ in range(4):
+        w = w - 0.1 * gradient(w, x, y)
+    (received,) = gradients_of(
+        keras_meta.SGD(0.1), meta_gradient="reptile", inner_steps=4
+    )
+    np.testing.assert_allclose(received, W - w, rtol=1e-5)
+
+
+def test_reptile_follows_its_inner_batches(gradients_of, episode):
+    """Batches of 5 out of 8 examples, three steps: two passes over the set."""
+    x = np.concatenate(episode[::2]).astype("float64")
+    y = np.concatenate(episode[1::2]).astype("float64")
+    seed = tf.constant([2 * 7, 0], "int64")  # of the trainer's first task
+    batches = np.array(inner_batches(seed, 8, 5, 3))
+    assert sorted(batches.ravel()[:8]) == list(range(8))
+    w = W
+    for rows in batches:
+        w = w - 0.1 * gradient(w, x[rows], y[rows])
+    (received,) = gradients_of(
+        keras_meta.SGD(0.1),
+        meta_gradient="reptile",
+        inner_steps=3,
+        inner_batch_size=5,
+    )
+    np.testing.assert_allclose(received, W - w, rtol=1e-5)
+
+
+@pytest.mark.parametrize("num_steps", [3, 12])
+@pytest.mark.parametrize("meta_gradient", ["exact", "first_order"])
+def test_the_multi_step_loss_adds_up_weighted_query_losses(
+    gradients_of, episode, num_steps, meta_gradient
+):
+    weights = np.linspace(1.0, 2.0, num_steps)
+
+    def loss(w):
+        return sum(
+            weight * query_loss_after(w, 0.1, 0.0, step + 1, episode)
+            for step, weight in enumerate(weights)
+        )
+
+    expected = finite_difference(loss, W)
+    if meta_gradient == "first_order":
+        support_x, support_y, query_x, query_y = [p.astype("float64") for p in episode]
+        w, expected = W, np.zeros(2)
+        for weight in weights:
+            w = w - 0.1 * gradient(w, support_x, support_y)
+            expected += weight * gradient(w, query_x, query_y)
+    (received,) = gradients_of(
+        keras_meta.SGD(0.1),
+        inner_steps=num_steps,
+        meta_gradient=meta_gradient,
+        multi_step_loss=weights.tolist(),
+    )
+    np.testing.assert_allclose(received, expected, rtol=1e-4)
 
 
 def test_a_fixed_initialisation_stays(make_trainer, linear_model, dataset_of, episode):

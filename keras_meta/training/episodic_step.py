@@ -1,31 +1,29 @@
-"""The Keras model whose training step is one meta-step."""
+"""The Keras model whose training step is one meta-step on a meta-batch of tasks."""
 
 import keras
 import tensorflow as tf
 
-from keras_meta.training import episode_checks
-from keras_meta.training.finite_guard import all_finite, first_bad_task
-from keras_meta.training.learned_weights import LearnedWeights
+from keras_meta.training.finite_guard import all_finite
 from keras_meta.training.task_axis import can_jit
-from keras_meta.training.task_engine import TaskEngine
-from keras_meta.training.task_model import TaskModel
-from keras_meta.training.task_reduction import reduce_tasks
 
 # More steps a call than this gain nothing and make callbacks rare.
-MAX_STEPS_PER_EXECUTION = {"vectorize": 100, "sequential": 10}
+MAX_STEPS_PER_EXECUTION = 100
+MAX_SEQUENTIAL_STEPS = 10
 
 
-class MetaStepModel(LearnedWeights):
-    """What `MetaTrainer` computes inside the graph.
+class EpisodicStep(keras.Model):
+    """What a learner of tasks computes inside the graph.
 
-    `MetaTrainer` sets the attributes that this class reads: the model, the inner
-    optimizer, the choices of its constructor and of `compile`, and the task sources.
+    `EpisodicModel` sets the attributes that this class reads. A learner has:
+
+    - `_engine_of(source)`, which returns what computes meta-steps on these tasks: an
+      object with `meta_step(outer, episodes, seeds, step)`, `history(outer, episodes,
+      seeds, num_steps)`, `keep_statistics(statistics)` and `is_vectorized`;
+    - `_predicted(example)`, which returns `(x, y, y_pred)` of one episode;
+    - `_outer_tensors()`, what is learned;
+    - `check_episode(source)`, which raises for tasks that cannot be learned;
+    - `evaluation_steps`, int >= 0, the inner steps in validation.
     """
-
-    @property
-    def losses(self):
-        """The model's own losses: regularisers and `add_loss`."""
-        return self.model.losses
 
     @property
     def metrics(self):
@@ -37,31 +35,35 @@ class MetaStepModel(LearnedWeights):
         source, outer = self.train_source, self._outer_tensors()
         first = tf.cast(self.meta_step.value, "int64") * self.meta_batch_size
         seeds = source.seeds(first + tf.range(self.meta_batch_size, dtype="int64"))
-        losses, metrics, gradients, statistics = self._engine.meta_gradients(
-            outer, source.episodes(seeds, data), seeds, self.inner_steps
+        engine = self._engine_of(source)
+        result = engine.meta_step(
+            outer,
+            source.episodes(seeds, data),
+            seeds,
+            tf.cast(self.meta_step.value, "int64"),
         )
-        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
-        finite = all_finite([meta_loss, *meta_gradients, *statistics])
+        finite = all_finite([result.meta_loss, *result.gradients, *result.statistics])
 
         def step():
-            self._take_step(outer, meta_gradients, statistics)
+            self._take_step(engine, outer, result)
 
         def refuse():
-            self._note_non_finite(first_bad_task(losses, gradients, seeds))
+            self._note_non_finite(result.bad_task())
 
         known = self.non_finite[0] >= 0
         tf.cond(known, _nothing, lambda: tf.cond(finite, step, refuse))
-        return self._track({"loss": losses, **metrics})
+        return self._track(result.tracked)
 
     def test_step(self, data):
         """Adapts to a batch of validation tasks; tracks the metrics afterwards."""
         numbers, episodes = data
-        seeds = self.validation_source.seeds(numbers)
-        history = self._engine.history(
+        source = self.validation_source
+        seeds = source.seeds(numbers)
+        history = self._engine_of(source).history(
             self._outer_tensors(),
-            self.validation_source.episodes(seeds, episodes),
+            source.episodes(seeds, episodes),
             seeds,
-            self.inner_steps,
+            self.evaluation_steps,
         )
         return self._track({name: values[:, -1] for name, values in history.items()})
 
@@ -132,7 +134,7 @@ class MetaStepModel(LearnedWeights):
 
         def history(data, seeds):
             episodes = source.episodes(seeds, data)
-            return self._engine.history(
+            return self._engine_of(source).history(
                 self._outer_tensors(), episodes, seeds, num_steps
             )
 
@@ -146,60 +148,11 @@ class MetaStepModel(LearnedWeights):
         self._functions["history"] = (key, function, source)
         return function
 
-    def adaptation_function(self, x, y, num_steps):
-        """Returns the compiled adaptation to a support set; kept.
-
-        Args:
-            x: support inputs, to build the loss on.
-            y: support targets.
-            num_steps: int, inner steps.
-
-        Returns:
-            Function of `(x, y)`, see `TaskEngine.adapted_values`.
-        """
-        self._build_losses(x, y)
-        if ("adapt", num_steps) not in self._functions:
-            engine = self._task_engine("sequential")
-
-            def run(x, y):
-                seed = tf.constant([2 * self.seed, 0], "int64")
-                return engine.adapted_values(
-                    self._outer_tensors(), x, y, seed, num_steps
-                )
-
-            self._functions["adapt", num_steps] = tf.function(
-                run, reduce_retracing=True, autograph=False
-            )
-        return self._functions["adapt", num_steps]
-
     def prepare(self, source):
-        """Checks the tasks and settles the task axis and XLA; traces little."""
-        episode_checks.check_episode(self, source)
-        example = source.example()
-        self._build_losses(example.support_x, example.support_y)
-        if self._engine is not None:
-            return
-        self._engine = self._task_engine(self.task_axis)
-        # Two tasks: `vectorized_map` leaves a single one unconverted.
-        seeds = source.seeds([0, 1])
-        episodes = _pair(example)
-        if self.task_axis != "sequential":
-            vectorize = self._engine.tasks_vectorize(
-                self._outer_tensors(), episodes, seeds, self.inner_steps
-            )
-            if self.task_axis == "vectorize" and not vectorize:
-                self._engine = None
-                raise ValueError(
-                    'task_axis="vectorize" needs operations that `tf.vectorized_map` '
-                    "can convert. Received: a model, loss or metric with one that it "
-                    "cannot, such as a convolution with adapted filters. Use "
-                    'task_axis="auto" or "sequential".'
-                )
-            self._engine.task_axis = "vectorize" if vectorize else "sequential"
-        inner_loop = self._engine.inner_loop
-        inner_loop.vectorized = self._engine.task_axis == "vectorize"
-        # XLA cannot lower a graph loop that `vectorized_map` has converted.
-        inner_loop.always_unrolled = inner_loop.vectorized and self._jit_choice is True
+        """Checks the tasks, and settles how to compute them; traces little."""
+        self.check_episode(source)
+        self._build_losses(*self._predicted(source.example()))
+        self._engine_of(source)
 
     def settle_jit(self, source):
         """Decides on XLA for meta-training on a source's tasks; once for each."""
@@ -212,31 +165,23 @@ class MetaStepModel(LearnedWeights):
                 tf.config.list_logical_devices("GPU")
                 or tf.config.list_logical_devices("TPU")
             )
-            jit = not self.run_eagerly and (
-                accelerated or self._engine.task_axis == "vectorize"
-            )
-            seeds, data = source.seeds([0, 1]), _pair(source.example())
+            engine = self._engine_of(source)
+            jit = not self.run_eagerly and (accelerated or engine.is_vectorized)
+            seeds, data = source.seeds([0, 1]), pair_of(source.example())
             jit = jit and can_jit(
-                lambda: self._engine.meta_gradients(
-                    self._outer_tensors(),
-                    source.episodes(seeds, data),
-                    seeds,
-                    self.inner_steps,
+                lambda: (
+                    engine.meta_step(
+                        self._outer_tensors(),
+                        source.episodes(seeds, data),
+                        seeds,
+                        tf.constant(0, "int64"),
+                    ).gradients
                 )
             )
         self.jit_compile = jit
 
-    def _build_losses(self, x, y):
+    def _build_losses(self, x, y, y_pred):
         """Builds the compiled loss and metrics on one task's data, eagerly."""
-        count = len(self.model.trainable_variables)
-        if count != len(self.adapted):
-            raise ValueError(
-                "The model's trainable variables must stay those with which the "
-                f"MetaTrainer was made. Received: {count} instead of "
-                f"{len(self.adapted)}. Set `trainable` first, then make a new one."
-            )
-        y_pred = self.model(x, training=False)
-        episode_checks.check_prediction(y, y_pred)
         self.compute_loss(x=x, y=y, y_pred=y_pred)
         if self._compile_metrics is not None:
             self._compile_metrics.update_state(y, y_pred)
@@ -246,22 +191,6 @@ class MetaStepModel(LearnedWeights):
             names = []
         if [t.name for t in self._trackers] != ["loss", *names]:
             self._trackers = tuple(keras.metrics.Mean(n) for n in ["loss", *names])
-
-    def _task_engine(self, task_axis):
-        return TaskEngine(
-            TaskModel(
-                self.model,
-                self.compute_loss,
-                self._compile_metrics,
-                self.batch_statistics,
-            ),
-            self.inner_optimizer,
-            self.adapted,
-            self._unpacked,
-            self.meta_gradient == "first_order",
-            task_axis,
-            [tracker.name for tracker in self._trackers[1:]],
-        )
 
     def check_steps(self, steps_per_epoch):
         """Raises ValueError unless `compile`'s steps per execution divide this."""
@@ -279,7 +208,11 @@ class MetaStepModel(LearnedWeights):
         if self._steps_choice is None:
             if steps_per_epoch is None or self.run_eagerly:
                 return 1
-            most = MAX_STEPS_PER_EXECUTION[self._engine.task_axis]
+            most = (
+                MAX_STEPS_PER_EXECUTION
+                if self._engine_of(self.train_source).is_vectorized
+                else MAX_SEQUENTIAL_STEPS
+            )
             return max(n for n in range(1, most + 1) if steps_per_epoch % n == 0)
         return self._steps_choice
 
@@ -299,15 +232,15 @@ class MetaStepModel(LearnedWeights):
         )
         return self.get_metrics_result()
 
-    def _take_step(self, outer, gradients, statistics):
+    def _take_step(self, engine, outer, result):
         variables = self.trainable_variables
         # `apply` divides by the scale: the gradients are those of the true loss.
         self.optimizer.apply(
-            [self.optimizer.scale_loss(g) for g in gradients], variables
+            [self.optimizer.scale_loss(g) for g in result.gradients], variables
         )
 
         def keep():
-            self._engine.keep_statistics(statistics)
+            engine.keep_statistics(result.statistics)
             self.meta_step.assign_add(1)
 
         def put_back():
@@ -337,5 +270,6 @@ def _nothing():
     pass
 
 
-def _pair(episode):
+def pair_of(episode):
+    """Returns two tasks out of one: `vectorized_map` leaves a single one as it is."""
     return tf.nest.map_structure(lambda part: tf.stack([part] * 2), episode)

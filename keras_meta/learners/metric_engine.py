@@ -1,0 +1,115 @@
+"""What a compiled meta-step of a metric-based learner computes."""
+
+import dataclasses
+import functools
+
+import tensorflow as tf
+
+from keras_meta.training.finite_guard import first_bad_task
+from keras_meta.training.meta_step import MetaStep
+from keras_meta.training.task_axis import map_tasks
+from keras_meta.training.task_model import TaskModel
+from keras_meta.training.task_reduction import reduce_tasks
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricEngine:
+    """Classifies each task's queries by its support set, one task after another.
+
+    Attributes:
+        task_model: `TaskModel` around an `EpisodeClassifier`.
+        ways: int >= 1, classes of an episode.
+        task_reduction: as in `MetaTrainer`.
+        metric_names: list of str.
+    """
+
+    task_model: TaskModel
+    ways: int
+    task_reduction: object
+    metric_names: list
+    is_vectorized = False
+
+    def meta_step(self, outer, episodes, seeds, step):
+        """Computes one meta-step on a meta-batch, and changes nothing.
+
+        Args:
+            outer: list of tensors, the weights.
+            episodes: `Episode`, each tensor with leading axis `(num_tasks,)`.
+            seeds: int64 `(num_tasks, 2)`.
+            step: int64 scalar, how many meta-steps were taken.
+
+        Returns:
+            `MetaStep`.
+        """
+        tracked, gradients, statistics = map_tasks(
+            functools.partial(self._task_gradient, outer),
+            (episodes, seeds),
+            "sequential",
+            (self._signature(), _specs(outer), _specs(self._kept_statistics())),
+        )
+        losses = tracked["loss"]
+        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
+        return MetaStep(
+            meta_loss,
+            meta_gradients,
+            tracked,
+            [tf.reduce_mean(values, axis=0) for values in statistics],
+            functools.partial(first_bad_task, losses, gradients, seeds),
+        )
+
+    def history(self, outer, episodes, seeds, num_steps):
+        """Returns loss and metrics of each task, `(num_tasks, 1)`.
+
+        There is nothing to take steps with: `num_steps` is 0.
+        """
+
+        def judged(elements):
+            episode, seed = elements
+            return self._judged(outer, episode, seed, training=False)[0]
+
+        values = map_tasks(judged, (episodes, seeds), "sequential", self._signature())
+        return {name: value[:, tf.newaxis] for name, value in values.items()}
+
+    def keep_statistics(self, statistics):
+        """Writes a meta-step's running statistics into the model."""
+        for variable, value in zip(self._kept_statistics(), statistics, strict=True):
+            variable.assign(value)
+
+    def _signature(self):
+        scalar = tf.TensorSpec((), tf.float32)
+        return {name: scalar for name in ["loss", *self.metric_names]}
+
+    def _kept_statistics(self):
+        if self.task_model.batch_statistics == "task":
+            return []
+        return self.task_model.moving_statistics
+
+    def _task_gradient(self, outer, elements):
+        episode, seed = elements
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(outer)
+            tracked, others = self._judged(outer, episode, seed, training=True)
+        gradients = tape.gradient(
+            tracked["loss"], outer, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        statistics = []
+        if self._kept_statistics():
+            statistics = self.task_model.moving_values(others)
+        return tracked, gradients, statistics
+
+    def _judged(self, outer, episode, seed, training):
+        labels = tf.one_hot(episode.support_y, self.ways)
+        inputs = (episode.support_x, labels, episode.query_x)
+        loss, y_pred, others = self.task_model.loss(
+            outer,
+            self.task_model.initial_others(seed),
+            inputs,
+            episode.query_y,
+            training,
+        )
+        metrics = self.task_model.metric_values(episode.query_y, y_pred)
+        return {"loss": loss, **metrics}, others
+
+
+def _specs(tensors):
+    return [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in tensors]

@@ -1,0 +1,64 @@
+"""What the presets of all learners have in common."""
+
+import math
+
+import keras
+
+from keras_meta.presets.preset import describe_variables
+from keras_meta.presets.serialized_object import build_values
+
+
+def learner_card(learner, model, title):
+    """Returns the common part of a learner's preset.
+
+    Args:
+        learner: `EpisodicModel`.
+        model: `keras.Model`, whose weights the preset holds.
+        title: str.
+
+    Returns:
+        Tuple `(card, initialization, non_trainable)`, see `keras_meta.presets.Preset`.
+    """
+    card = {
+        "title": title,
+        "model": keras.saving.serialize_keras_object(model),
+        "initialization": describe_variables(model.trainable_variables),
+        "non_trainable": describe_variables(model.non_trainable_weights),
+        "trained_on": learner.training_facts(),
+    }
+    if learner.compiled:
+        card["compile"] = learner.get_compile_config()
+    if learner.last_evaluation:
+        # JSON has no NaN: what diverged is null.
+        card["evaluation"] = keras.tree.map_structure(
+            _finite_or_none, learner.last_evaluation
+        )
+    numpy_of = keras.ops.convert_to_numpy
+    return (
+        card,
+        [numpy_of(v) for v in model.trainable_variables],
+        [numpy_of(v) for v in model.non_trainable_weights],
+    )
+
+
+def restored(learner, preset):
+    """Compiles a learner as its preset says, and counts its meta-steps on.
+
+    Args:
+        learner: `EpisodicModel`, just made.
+        preset: `keras_meta.presets.Preset`.
+
+    Returns:
+        The learner.
+    """
+    compiling = build_values(preset.card.get("compile", {}), "compile settings")
+    if compiling:
+        learner.compile(**compiling)
+    trained_on = preset.card.get("trained_on", {})
+    learner.loaded_facts = trained_on
+    learner.meta_step.assign(int(trained_on.get("meta_steps", 0)))
+    return learner
+
+
+def _finite_or_none(value):
+    return None if isinstance(value, float) and not math.isfinite(value) else value
