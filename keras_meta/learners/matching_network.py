@@ -1,7 +1,6 @@
 """Matching and prototypical networks: classification by comparison."""
 
 import dataclasses
-import numbers
 
 import keras
 import numpy as np
@@ -19,8 +18,8 @@ from keras_meta.training import episode_checks
 from keras_meta.training.adaptation import copied_model
 from keras_meta.training.episodic_model import EpisodicModel
 from keras_meta.training.task_model import KERAS_OWN, TaskModel
-from keras_meta.training.task_reduction import check_task_reduction
-from keras_meta.training.trainer_settings import checked_choice
+from keras_meta.training.task_reduction import checked_task_reduction
+from keras_meta.training.trainer_settings import checked_choice, checked_number
 
 SCALES = {"cosine": 10.0, "euclidean": 1.0}
 STATISTICS = {"task": "task", "running": KERAS_OWN}
@@ -97,10 +96,14 @@ class MatchingNetwork(EpisodicModel):
         episode_checks.check_model(encoder, "encoder")
         embedding_size(encoder)
         checked_choice("metric", metric, tuple(METRICS))
-        scale = _checked_scale(SCALES[metric] if scale is None else scale)
+        scale = checked_number(
+            "scale",
+            SCALES[metric] if scale is None else scale,
+            lambda value: 0.0 < value < float("inf"),
+            "> 0 and finite",
+        )
         if full_context is not None and full_context != 0:
             check_count("full_context", full_context)
-        check_task_reduction(task_reduction)
         checked_choice("batch_statistics", batch_statistics, tuple(STATISTICS))
         super().__init__(
             EpisodeClassifier(encoder, metric, scale, full_context), seed, name
@@ -109,7 +112,7 @@ class MatchingNetwork(EpisodicModel):
         self.metric = metric
         self.scale = scale
         self.full_context = full_context
-        self.task_reduction = task_reduction
+        self.task_reduction = checked_task_reduction(task_reduction)
         self.batch_statistics = batch_statistics
         self._add_counters()
         self.built = True
@@ -237,15 +240,6 @@ class MatchingNetwork(EpisodicModel):
             self._engine = MetricEngine(task_model, 0, self.task_reduction, names)
         # Episodes may have other ways in validation than in training.
         return dataclasses.replace(self._engine, ways=source.num_classes)
-
-
-def _checked_scale(scale):
-    if isinstance(scale, numbers.Real) and not isinstance(scale, bool):
-        if 0.0 < scale < float("inf"):
-            return float(scale)
-    raise ValueError(
-        f"Argument `scale` must be a finite number > 0. Received: scale={scale!r}."
-    )
 
 
 def _set_statistics(encoder, x):

@@ -15,7 +15,7 @@ from keras_meta.training.multi_step_loss import check_multi_step_loss
 from keras_meta.training.task_axis import TASK_AXES
 from keras_meta.training.task_engine import TaskEngine
 from keras_meta.training.task_model import BATCH_STATISTICS, TaskModel
-from keras_meta.training.task_reduction import check_task_reduction
+from keras_meta.training.task_reduction import checked_task_reduction
 from keras_meta.training.trainer_settings import (
     adapted_variables,
     check_reptile,
@@ -54,8 +54,9 @@ class MetaTrainer(LearnedWeights):
         meta_gradient: `"exact"`, `"first_order"` (FOMAML) or `"reptile"` (Nichol et
             al. 2018), which trains on support and query together, moves the
             initialisation towards the result, and learns nothing else.
-        task_reduction: `"mean"`, or a function from the tasks' losses, float32
-            `(meta_batch_size,)`, to a scalar.
+        task_reduction: `"mean"`, `"median"`, `"trimmed_mean"`, `"cvar"`, `"huber"`, an
+            object such as `keras_meta.training.TrimmedMean(0.1)`, or a function from
+            the tasks' losses, float32 `(meta_batch_size,)`, to a scalar.
         task_axis: `"vectorize"`, `"sequential"`, or `"auto"`: the first if every
             operation of the model has a converter of `tf.vectorized_map`
             (convolutions have none).
@@ -129,8 +130,7 @@ class MetaTrainer(LearnedWeights):
         self.meta_gradient = checked_choice(
             "meta_gradient", meta_gradient, META_GRADIENTS
         )
-        check_task_reduction(task_reduction)
-        self.task_reduction = task_reduction
+        self.task_reduction = checked_task_reduction(task_reduction)
         self.task_axis = checked_choice("task_axis", task_axis, TASK_AXES)
         self.batch_statistics = checked_choice(
             "batch_statistics", batch_statistics, BATCH_STATISTICS

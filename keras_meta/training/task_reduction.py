@@ -2,18 +2,39 @@
 
 import tensorflow as tf
 
-TASK_REDUCTIONS = {"mean": tf.reduce_mean}
+from keras_meta.training.cvar import CVaR
+from keras_meta.training.huber import Huber
+from keras_meta.training.median import Median
+from keras_meta.training.trimmed_mean import TrimmedMean
+
+# What each name stands for, with default arguments.
+TASK_REDUCTIONS = {
+    "mean": None,  # Needs no weights: `reduce_tasks` averages.
+    "median": Median,
+    "trimmed_mean": TrimmedMean,
+    "cvar": CVaR,
+    "huber": Huber,
+}
 
 
-def check_task_reduction(task_reduction):
-    """Raises ValueError unless it is a known name or a callable."""
-    named = isinstance(task_reduction, str) and task_reduction in TASK_REDUCTIONS
-    if not named and not callable(task_reduction):
+def checked_task_reduction(task_reduction):
+    """Returns `task_reduction` if it is a known name or a callable.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    if isinstance(task_reduction, str):
+        valid = task_reduction in TASK_REDUCTIONS
+    else:  # A class is callable, but makes an object instead of a meta-loss.
+        valid = callable(task_reduction) and not isinstance(task_reduction, type)
+    if not valid:
         raise ValueError(
-            f"Argument `task_reduction` must be one of {sorted(TASK_REDUCTIONS)} or a "
-            "callable from losses float32 `(meta_batch_size,)` to a scalar. "
+            f"Argument `task_reduction` must be one of {list(TASK_REDUCTIONS)}, an "
+            "object such as `keras_meta.training.TrimmedMean(0.1)`, or a function "
+            "from losses float32 `(meta_batch_size,)` to a scalar. "
             f"Received: task_reduction={task_reduction!r}."
         )
+    return task_reduction
 
 
 def reduce_tasks(task_reduction, losses, gradients):
@@ -23,6 +44,9 @@ def reduce_tasks(task_reduction, losses, gradients):
     of them the gradient of any reduction: the sum over tasks of
     d reduction / d loss times the task's gradient.
 
+    A task whose loss or gradient is NaN or infinite makes the result so with every
+    named reduction, even where its weight is 0: the trainer refuses such a step.
+
     Args:
         task_reduction: name or callable.
         losses: float32 `(meta_batch_size,)`.
@@ -31,8 +55,12 @@ def reduce_tasks(task_reduction, losses, gradients):
     Returns:
         Tuple `(meta_loss, meta_gradients)`, a scalar and a list.
     """
-    if task_reduction == "mean":
-        return tf.reduce_mean(losses), [tf.reduce_mean(g, axis=0) for g in gradients]
+    if isinstance(task_reduction, str):
+        if task_reduction == "mean":
+            return tf.reduce_mean(losses), [
+                tf.reduce_mean(g, axis=0) for g in gradients
+            ]
+        task_reduction = TASK_REDUCTIONS[task_reduction]()
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(losses)
         meta_loss = task_reduction(losses)

@@ -1,5 +1,7 @@
 """Checks the trainer's arguments, before any graph is traced."""
 
+import numbers
+
 import keras
 import numpy as np
 
@@ -35,6 +37,26 @@ def checked_flag(name, value):
             f"Argument `{name}` must be True or False. Received: {name}={value!r}."
         )
     return bool(value)
+
+
+def checked_number(name, value, valid, wanted):
+    """Returns `value` as a float if it is a real number in its range.
+
+    Args:
+        name: str, the argument's name, for the message.
+        value: what the caller passed.
+        valid: function from a float to bool; False for NaN.
+        wanted: str, the range in words.
+
+    Raises:
+        ValueError: if it is a bool, not a number, or out of its range.
+    """
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not valid(float(value)):
+        raise ValueError(
+            f"Argument `{name}` must be {wanted}. Received: {name}={value!r}."
+        )
+    return float(value)
 
 
 def checked_task_seed(seed):

@@ -202,7 +202,7 @@ def two_outputs():
         ({"encoder": unknown_size}, ValueError, r"fixed size.*\(None, None, None, 2\)"),
         ({"encoder": two_outputs}, ValueError, "one tensor of a fixed size"),
         ({"metric": "manhattan"}, ValueError, r"\['cosine', 'euclidean'\].*manhattan"),
-        ({"scale": 0.0}, ValueError, "`scale` must be a finite number > 0.*scale=0.0"),
+        ({"scale": 0.0}, ValueError, "`scale` must be > 0 and finite.*scale=0.0"),
         ({"scale": "big"}, ValueError, "Received: scale='big'"),
         ({"full_context": -1}, ValueError, "`full_context` must be an integer.*-1"),
         ({"task_reduction": "best"}, ValueError, "`task_reduction` must be one of"),

@@ -1,0 +1,125 @@
+"""The learners of `omniglot.py`: networks, methods and how long each is trained."""
+
+import dataclasses
+
+import keras
+
+import keras_meta
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+DENSE_WIDTHS = (256, 128, 64, 64)  # Finn et al. 2017, section 5.2
+GRADIENT_METHODS = ("Meta-SGD", "MAML", "FOMAML", "ANIL", "Reptile")
+METRICS = {"matching": "cosine", "prototypical": "euclidean"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One learner, and how it is meta-trained.
+
+    Attributes:
+        method: a name of `GRADIENT_METHODS` or `METRICS`.
+        net: `"conv"` or `"dense"`.
+        ways: int, in training; gradient-based learners are tested on as many.
+        statistics: what batch normalisation uses in tests, `"task"` (transductive)
+            or `"running"`.
+        iterations: int, meta-steps.
+        meta_batch_size: int, tasks in a meta-step.
+        shots, queries: int, support and query examples of a class in training.
+        rate: float, the outer optimizer's first learning rate; it falls to zero
+            along a half cosine.
+        inner_rate: float, of learners whose rates are not learned.
+        inner_steps, evaluation_steps: int, steps in training and in tests.
+        inner_batch_size: int or None.
+    """
+
+    method: str
+    net: str = "conv"
+    ways: int = 5
+    statistics: str = "task"
+    iterations: int = 4_000
+    meta_batch_size: int = 4
+    shots: int = 1
+    queries: int = 5
+    rate: float = 1e-3
+    inner_rate: float = 0.4
+    inner_steps: int = 1
+    evaluation_steps: int = 3
+    inner_batch_size: int | None = None
+
+    @property
+    def name(self):
+        """str, of the run's files."""
+        parts = (self.method, self.net, f"{self.ways}way", self.statistics)
+        return "_".join(parts).lower().replace("-", "_")
+
+    @property
+    def is_metric(self):
+        """bool, whether it compares instead of taking steps."""
+        return self.method in METRICS
+
+
+def encoder(net):
+    """Returns the network without its head, with new weights.
+
+    `"conv"`: four times 3x3 convolution, batch normalisation, ReLU, as in Vinyals et
+    al. 2016, with strides in the place of pooling, as MAML's code has them.
+    `"dense"`: MAML's, four dense layers with batch normalisation and ReLU.
+    """
+    layers = keras.layers
+    parts = [keras.Input((28, 28, 1))]
+    if net == "dense":
+        parts.append(layers.Flatten())
+        for width in DENSE_WIDTHS:
+            parts += [layers.Dense(width), layers.BatchNormalization(), layers.ReLU()]
+        return keras.Sequential(parts, name="encoder")
+    for _ in range(4):
+        parts += [
+            layers.Conv2D(64, 3, strides=2, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+        ]
+    parts.append(layers.Flatten())
+    return keras.Sequential(parts, name="encoder")
+
+
+def learner(run, start, seed=0):
+    """Returns the run's compiled learner.
+
+    Args:
+        run: `Run`.
+        start: list of arrays, the encoder's weights to start from, or None.
+        seed: int.
+    """
+    keras.utils.set_random_seed(seed)
+    network = encoder(run.net)
+    if start is not None:
+        network.set_weights(start)
+    schedule = keras.optimizers.schedules.CosineDecay(run.rate, run.iterations)
+    outer = keras.optimizers.Adam(schedule)
+    if run.is_metric:
+        made = keras_meta.learners.MatchingNetwork(
+            network,
+            metric=METRICS[run.method],
+            batch_statistics=run.statistics,
+            seed=seed,
+        )
+        made.compile(outer, metrics=["accuracy"])
+        return made
+    head = keras.layers.Dense(run.ways, kernel_initializer="zeros")
+    inner = keras_meta.SGD(run.inner_rate)
+    if run.method == "Meta-SGD":
+        inner = keras_meta.MetaSGD(alpha_init=run.inner_rate)
+    meta_gradient = {"FOMAML": "first_order", "Reptile": "reptile"}
+    made = keras_meta.MetaTrainer(
+        keras.Sequential([network, head]),
+        inner,
+        inner_steps=run.inner_steps,
+        adapt="head" if run.method == "ANIL" else "all",
+        meta_gradient=meta_gradient.get(run.method, "exact"),
+        batch_statistics=run.statistics,
+        inner_batch_size=run.inner_batch_size,
+        evaluation_steps=run.evaluation_steps,
+        seed=seed,
+    )
+    made.compile(outer, LOSS, metrics=["accuracy"])
+    return made
