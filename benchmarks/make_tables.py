@@ -113,6 +113,142 @@ def meta_step_memory():
     )
 
 
+def with_quartiles(ratio):
+    low, high = ratio["quartiles"]
+    return f"{ratio['median']:.2f} ({low:.2f}-{high:.2f})"
+
+
+def against_peers():
+    results = load("against_peers")
+    rows = []
+    for case in results["results"]:
+        for label, row in case["rows"].items():
+            ratios = [with_quartiles(ratio) for ratio in row["ratio_to"].values()]
+            milliseconds = f"{row['milliseconds']['median']:.2f}"
+            rows.append([case["case"], label, milliseconds, *[*ratios, ""][:2]])
+    header = ["meta-step", "library", "ms", "time, ours = 1", "ours, threads set = 1"]
+    return (
+        f"{markdown(header, rows)}\n\nMedians and quartiles of {results['rounds']} "
+        f"rounds, processes in turns. {machine_line(results['machine'])}"
+    )
+
+
+def two_cores():
+    results = load("two_cores")
+    rows = []
+    for case in results["results"]:
+        ratios = [*case["two_cores"].values(), case["two_processes"]]
+        milliseconds = f"{case['one_core_milliseconds']['median']:.0f}"
+        cells = [with_quartiles(ratio) for ratio in ratios]
+        rows.append([case["filters"], case["queries"], milliseconds, *cells])
+    labels = results["results"][0]["two_cores"]
+    header = ["filters", "queries a class", "one core, ms", *labels, "two processes"]
+    return (
+        f"{markdown(header, rows)}\n\nSpeed of meta-training on two cores, one core = "
+        f"1 (medians and quartiles of {results['rounds']} rounds); the last column is "
+        "what two processes reach, a core each, at once. "
+        f"{machine_line(results['machine'])}"
+    )
+
+
+def outlier_tasks():
+    results = load("outlier_tasks")
+    columns, table = [], {}
+    for row in results["rows"]:
+        kind = "shuffled" if row["factor"] == 1 else f"shuffled × {row['factor']:.0f}"
+        column = f"{100 * row['share']:.0f} % {kind}" if row["share"] else "clean"
+        if column not in columns:
+            columns.append(column)
+        means = [run["mean"] for run in row["runs"]]
+        table.setdefault(row["reduction"], []).append(
+            f"{row['mean']:.2f} ± {row['ci95']:.2f} ({min(means):.2f}-{max(means):.2f})"
+        )
+    rows = [[f"`{name}`", *cells] for name, cells in table.items()]
+    return (
+        f"{markdown(['`task_reduction`', *columns], rows)}\n\nMean squared error on "
+        f"{results['test_tasks']} clean tasks after one step of Meta-SGD on "
+        f"{results['shots']} shots, by what share of the training tasks was faulty: "
+        f"mean over seeds {results['seeds']}, 95 % interval over tasks, in brackets "
+        f"the range over seeds. {results['iterations']:,} meta-steps of "
+        f"{results['meta_batch_size']} tasks. {machine_line(results['machine'])}"
+    )
+
+
+def recomputation():
+    results = load("recomputation")
+    rows = []
+    for name in ("kept", "recomputed"):
+        peaks = [f"{row[name]['peak_mebibytes']:.0f}" for row in results["rows"]]
+        rows.append([f"{name}, MiB", *peaks])
+    times = [
+        row["recomputed"]["seconds"] / row["kept"]["seconds"] for row in results["rows"]
+    ]
+    rows.append(["time, kept = 1", *[f"{ratio:.2f}" for ratio in times]])
+    steps = [row["inner_steps"] for row in results["rows"]]
+    fits = results["runs_within_limit"]
+    verdict = {True: "runs", False: "dies"}
+    return (
+        f"{markdown(['inner steps', *steps], rows)}\n\nIn a process that may hold "
+        f"{results['limit_mebibytes']} MiB, {steps[-1]} steps: kept "
+        f"{verdict[fits['kept']]}, recomputed {verdict[fits['recomputed']]}. "
+        f"{machine_line(results['machine'])}"
+    )
+
+
+def omniglot():
+    files = sorted((HERE / "results" / "omniglot").glob("*.json"))
+    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    columns = [f"{ways}-way {shots}-shot" for ways in (5, 20) for shots in (1, 5)]
+    rows = []
+    for result in results:
+        row = result["row"]
+        run, cells = row["run"], []
+        for column in columns:
+            accuracy = row["accuracy"].get(column)
+            cells.append(
+                f"{100 * accuracy['mean'][-1]:.2f} ± {100 * accuracy['ci95'][-1]:.2f}"
+                if accuracy
+                else ""
+            )
+        trained_on = f"{run['ways']}-way {run['shots']}-shot"
+        statistics = "transductive" if run["statistics"] == "task" else "running"
+        rows.append(
+            [
+                run["method"],
+                run["net"],
+                statistics,
+                f"{trained_on}, {run['iterations']:,} x {run['meta_batch_size']}",
+                *cells,
+            ]
+        )
+    header = ["", "net", "batch norm", "meta-trained on, meta-steps x tasks", *columns]
+    return (
+        f"{markdown(header, sorted(rows))}\n\nAccuracy in % on characters of alphabets "
+        "that were never seen in training, 600 episodes, 15 queries a class, 95 % "
+        f"intervals. {machine_line(results[0]['machine'])}"
+    )
+
+
+def personalisation():
+    parts = []
+    for name in ("wisdm", "clinc150", "m4_hourly"):
+        for table in load(name):
+            rows = [
+                [
+                    row["method"],
+                    f"{row['mean']:.3f} ± {row['ci95']:.3f}",
+                    f"{row['difference']:+.3f} ± {row['difference_ci95']:.3f}"
+                    if row["method"] != "meta-learned"
+                    else "",
+                    row["chosen"],
+                ]
+                for row in table["rows"]
+            ]
+            header = [table["title"], "mean", "meta-learned minus this", "chosen"]
+            parts.append(markdown(header, rows))
+    return "\n\n".join(parts)
+
+
 def digits_demo():
     results = load("digits_demo")
     return results["table"]
@@ -123,7 +259,13 @@ TABLES = {
     "meta_step_time": meta_step_time,
     "fit_step_time": fit_step_time,
     "meta_step_memory": meta_step_memory,
+    "recomputation": recomputation,
+    "against_peers": against_peers,
+    "two_cores": two_cores,
+    "outlier_tasks": outlier_tasks,
     "digits_demo": digits_demo,
+    "omniglot": omniglot,
+    "personalisation": personalisation,
 }
 
 

@@ -20,8 +20,8 @@ import time
 import keras
 import numpy as np
 from omniglot_pretraining import pretrained_weights
-from omniglot_runs import learner
-from omniglot_table import RUNS
+from omniglot_runs import RUNS, learner
+from omniglot_tasks import MovedImages
 from recording import machine, write_json
 
 from keras_meta.tasks import FewShotClassification, load_omniglot
@@ -46,8 +46,10 @@ def characters(validation):
 
 def trained(run, images, start, folder):
     """Meta-trains a run, or what is left of it; returns learner and seconds."""
-    tasks = FewShotClassification(
-        images, ways=run.ways, shots=run.shots, queries=run.queries, rotations=True
+    tasks = MovedImages(
+        FewShotClassification(
+            images, ways=run.ways, shots=run.shots, queries=run.queries, rotations=True
+        )
     )
     made = learner(run, start)
     begin = time.perf_counter()

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from omniglot_runs import LOSS, encoder
 
-EPOCHS = {"conv": 20, "dense": 20}
+EPOCHS = {"conv": 16, "dense": 16}
 BATCH_SIZE = 128
 RATE = 3e-3
 
@@ -42,7 +42,12 @@ def pretrained_weights(net, images, folder, epochs=None):
     y = np.repeat(np.arange(len(x)), x.shape[1])
     x = x.reshape(-1, 28, 28, 1).astype("float32")
     classifier = keras.Sequential(
-        [*_moved(), network, keras.layers.Dense(int(y[-1]) + 1)]
+        [
+            keras.Input((28, 28, 1)),
+            *_moved(),
+            network,
+            keras.layers.Dense(int(y[-1]) + 1),
+        ]
     )
     begin = time.perf_counter()
     accuracy = 0.0

@@ -61,9 +61,9 @@ class Run:
 def encoder(net):
     """Returns the network without its head, with new weights.
 
-    `"conv"`: four times 3x3 convolution, batch normalisation, ReLU, as in Vinyals et
-    al. 2016, with strides in the place of pooling, as MAML's code has them.
-    `"dense"`: MAML's, four dense layers with batch normalisation and ReLU.
+    `"conv"`: that of Vinyals et al. 2016, section 4.1.1, four times 3x3 convolution
+    of 64 filters, batch normalisation, ReLU and 2x2 max pooling. `"dense"`: that of
+    Finn et al. 2017, section 5.2, four layers with batch normalisation and ReLU.
     """
     layers = keras.layers
     parts = [keras.Input((28, 28, 1))]
@@ -74,9 +74,10 @@ def encoder(net):
         return keras.Sequential(parts, name="encoder")
     for _ in range(4):
         parts += [
-            layers.Conv2D(64, 3, strides=2, padding="same"),
+            layers.Conv2D(64, 3, padding="same"),
             layers.BatchNormalization(),
             layers.ReLU(),
+            layers.MaxPooling2D(),
         ]
     parts.append(layers.Flatten())
     return keras.Sequential(parts, name="encoder")
@@ -123,3 +124,28 @@ def learner(run, start, seed=0):
     )
     made.compile(outer, LOSS, metrics=["accuracy"])
     return made
+
+
+def _named(methods, **changes):
+    return [Run(method, **changes) for method in methods]
+
+
+RUNS = [
+    *_named(("Meta-SGD", "MAML"), iterations=8_000),
+    *_named(("FOMAML", "ANIL")),
+    Run(
+        "Reptile",
+        iterations=4_000,
+        shots=5,
+        queries=5,
+        inner_rate=0.1,
+        inner_steps=5,
+        inner_batch_size=10,
+        evaluation_steps=10,
+    ),
+    *_named(METRICS, ways=20, queries=5, meta_batch_size=1),
+    *_named(METRICS, ways=20, queries=5, meta_batch_size=1, statistics="running"),
+    *_named(("Meta-SGD",), ways=20, meta_batch_size=1),
+    *_named(("Meta-SGD", "MAML"), statistics="running"),
+    *_named(("MAML",), net="dense", iterations=20_000),
+]

@@ -71,9 +71,7 @@ def run(inner_steps, remat, limit=0):
     """Returns what a process of its own measured; None if it died."""
     command = [sys.executable, __file__, "--worker"]
     command += [str(inner_steps), str(int(remat)), str(limit)]
-    process = subprocess.run(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode and not limit:
         raise RuntimeError(process.stderr[-2000:])
     if process.returncode:

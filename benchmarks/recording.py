@@ -8,7 +8,7 @@ import platform
 
 import numpy as np
 
-PACKAGES = ("keras", "tensorflow", "numpy", "jax", "torch")
+PACKAGES = ("keras", "tensorflow", "numpy", "jax", "torch", "learn2learn")
 
 
 def machine():

@@ -1,5 +1,6 @@
 """Runs every example as a user would: its own process, another folder."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -8,13 +9,56 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# What the examples on other people's data import.
+SHARED = ("personalisation.py", "personalisation_table.py", "wisdm_users.py")
+FILES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = [path for path in FILES if path.name not in SHARED]
 # What each example must print, and write to the folder that it is run in.
 SAYS = {
+    "clinc150.py": ("pooled, fine-tuned", "table.json"),
+    "m4_hourly.py": ("pooled, fine-tuned", "table.json"),
     "own_tasks.py": ("after 3 steps on 5 rows", "own_tasks.kmeta"),
     "plain_fit.py": ("MetaSGD(online=True): accuracy", None),
     "sinusoid.py": ("on its ten points", "sinusoid.kmeta"),
+    "wisdm.py": ("pooled, fine-tuned", "table.json"),
 }
+# What an example reads from the folder that KERAS_META_DATA names.
+NEEDS = {
+    "clinc150.py": "clinc150.json.gz",
+    "m4_hourly.py": "m4_hourly.npz",
+    "wisdm.py": "wisdm_watch_features.npz",
+}
+
+
+def run_example(path, folder, *options, **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return subprocess.run(
+        [sys.executable, str(path), "--quick", *options],
+        cwd=folder,
+        env={**environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def skip_without_data(path):
+    name = NEEDS.get(path.name)
+    folder = os.environ.get("KERAS_META_DATA", "")
+    if name and not (folder and (pathlib.Path(folder) / name).is_file()):
+        pytest.skip(f"KERAS_META_DATA names no folder with the file {name}")
+
+
+def check_tables(path, printed):
+    """What is written is what is printed; differences are ours minus the other."""
+    for table in json.loads(path.read_text(encoding="utf-8")):
+        ours = table["rows"][0]
+        assert table["title"] in printed
+        for row in table["rows"]:
+            assert f"{row['mean']:.3f} ± {row['ci95']:.3f}" in printed
+            assert f"{row['difference']:+.3f} ± " in printed
+            gap = ours["mean"] - row["mean"]
+            assert row["difference"] == pytest.approx(gap, abs=1e-4)
 
 
 def test_every_example_is_known_here():
@@ -24,21 +68,27 @@ def test_every_example_is_known_here():
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_runs_quickly(path, tmp_path):
     said, written = SAYS[path.name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, str(path), "--quick"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    skip_without_data(path)
+    options = ["--output", written] if path.name in NEEDS else []
+    done = run_example(path, tmp_path, *options)
     assert done.returncode == 0, done.stderr
     assert said in done.stdout
     assert [p.name for p in tmp_path.iterdir()] == ([written] if written else [])
+    if path.name in NEEDS:
+        check_tables(tmp_path / written, done.stdout)
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_example_says_which_file_is_missing(name, tmp_path):
+    path = ROOT / "examples" / name
+    done = run_example(path, tmp_path, KERAS_META_DATA=str(tmp_path))
+    assert done.returncode == 1
+    assert f"needs the file {NEEDS[name]}" in done.stderr
+    assert f"KERAS_META_DATA={tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_example_is_short(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 120
