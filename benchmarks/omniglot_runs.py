@@ -25,8 +25,8 @@ class Run:
         iterations: int, meta-steps.
         meta_batch_size: int, tasks in a meta-step.
         shots, queries: int, support and query examples of a class in training.
-        rate: float, the outer optimizer's first learning rate; it falls to zero
-            along a half cosine.
+        rate: float, the outer optimizer's first learning rate, which falls to zero:
+            Adam's along a half cosine, Reptile's SGD's in a straight line.
         inner_rate: float, of learners whose rates are not learned.
         inner_steps, evaluation_steps: int, steps in training and in tests.
         inner_batch_size: int or None.
@@ -95,8 +95,12 @@ def learner(run, start, seed=0):
     network = encoder(run.net)
     if start is not None:
         network.set_weights(start)
-    schedule = keras.optimizers.schedules.CosineDecay(run.rate, run.iterations)
-    outer = keras.optimizers.Adam(schedule)
+    schedules = keras.optimizers.schedules
+    outer = keras.optimizers.Adam(schedules.CosineDecay(run.rate, run.iterations))
+    if run.method == "Reptile":  # The paper's: its step size falls to zero in a line.
+        outer = keras.optimizers.SGD(
+            schedules.PolynomialDecay(run.rate, run.iterations, 0.0)
+        )
     if run.is_metric:
         made = keras_meta.learners.MatchingNetwork(
             network,
@@ -135,7 +139,8 @@ RUNS = [
     *_named(("FOMAML", "ANIL")),
     Run(
         "Reptile",
-        iterations=4_000,
+        iterations=3_000,
+        rate=1.0,
         shots=5,
         queries=5,
         inner_rate=0.1,
