@@ -150,7 +150,7 @@ RUNS = [
     ),
     *_named(METRICS, ways=20, queries=5, meta_batch_size=1),
     *_named(METRICS, ways=20, queries=5, meta_batch_size=1, statistics="running"),
-    *_named(("Meta-SGD",), ways=20, meta_batch_size=1),
+    *_named(("Meta-SGD",), ways=20, meta_batch_size=1, iterations=8_000),
     *_named(("Meta-SGD", "MAML"), statistics="running"),
     *_named(("MAML",), net="dense", iterations=20_000),
 ]

@@ -14,6 +14,12 @@ def model():
     )
 
 
+def frozen_model():
+    frozen = model()
+    frozen.trainable = False
+    return frozen
+
+
 def test_adapt_chooses_variables():
     six = model()
     assert adapted_variables(six, "all") == [True] * 6
@@ -40,6 +46,11 @@ def test_only_the_head_moves(make_trainer):
             {"model": keras.Sequential([keras.layers.Dense(1)])},
             ValueError,
             "`model` must be built .*built=False and 0 trainable.*keras.Input",
+        ),
+        (
+            {"model": frozen_model()},
+            ValueError,
+            "built=True and 0 trainable variables",
         ),
         ({"inner_optimizer": "sgd"}, TypeError, "`inner_optimizer` must be.*'sgd'"),
         ({"inner_optimizer": None}, TypeError, "keras_meta.MetaSGD.*=None"),
