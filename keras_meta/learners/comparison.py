@@ -3,7 +3,7 @@
 from keras import ops
 
 # Added to the similarity with examples of other classes: their share of a softmax
-# underflows to zero, in float32 and float16.
+# underflows to zero.
 NEVER = -1e4
 
 
@@ -48,6 +48,19 @@ def prototypical_logits(query, support, labels, scale):
     prototypes = ops.matmul(ops.transpose(labels), support) / counts[:, None]
     difference = query[:, None, :] - prototypes[None]  # (num_queries, ways, size)
     return -scale * ops.sum(difference**2, axis=-1)
+
+
+def compared(metric, query, support, labels, scale):
+    """Returns the logits of a metric, in float32 whatever the encoder computes in.
+
+    Args:
+        metric: `"cosine"` or `"euclidean"`.
+        query, support, labels, scale: see the functions above.
+    """
+    query, support, labels = (
+        ops.cast(part, "float32") for part in (query, support, labels)
+    )
+    return METRICS[metric](query, support, labels, scale)
 
 
 METRICS = {"cosine": matching_logits, "euclidean": prototypical_logits}

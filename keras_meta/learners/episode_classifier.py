@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_meta.learners.comparison import METRICS
+from keras_meta.learners.comparison import compared
 from keras_meta.learners.full_context import FullContext
 
 
@@ -51,7 +51,8 @@ class EpisodeClassifier(keras.Model):
     def embed(self, x, training=False):
         """Returns the encoder's output, flattened to `(num_examples, size)`."""
         embeddings = self.encoder(x, training=training)
-        return ops.reshape(embeddings, (-1, embedding_size(self.encoder)))
+        size = embedding_size(self.encoder)
+        return ops.reshape(embeddings, (ops.shape(embeddings)[0], size))
 
     def in_context(self, support):
         """Returns support embeddings as queries are compared with them."""
@@ -61,7 +62,7 @@ class EpisodeClassifier(keras.Model):
         """Returns logits `(num_queries, ways)`; `support` is from `in_context()`."""
         if self.context is not None:
             query = self.context.query(query, support)
-        return METRICS[self.metric](query, support, labels, self.scale)
+        return compared(self.metric, query, support, labels, self.scale)
 
 
 def embedding_size(encoder):

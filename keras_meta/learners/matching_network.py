@@ -1,6 +1,7 @@
 """Matching and prototypical networks: classification by comparison."""
 
 import dataclasses
+import numbers
 
 import keras
 import numpy as np
@@ -13,7 +14,6 @@ from keras_meta.learners.episode_classifier import EpisodeClassifier, embedding_
 from keras_meta.learners.metric_engine import MetricEngine
 from keras_meta.learners.support_checks import check_episodes, checked_labels
 from keras_meta.learners.support_head import SupportHead
-from keras_meta.tasks.task import check_count
 from keras_meta.training import episode_checks
 from keras_meta.training.adaptation import copied_model
 from keras_meta.training.episodic_model import EpisodicModel
@@ -75,6 +75,7 @@ class MatchingNetwork(EpisodicModel):
     """
 
     evaluation_steps = 0
+    cures = "or class numbers from 0 that each have a support example"
 
     def __init__(
         self,
@@ -102,8 +103,8 @@ class MatchingNetwork(EpisodicModel):
             lambda value: 0.0 < value < float("inf"),
             "> 0 and finite",
         )
-        if full_context is not None and full_context != 0:
-            check_count("full_context", full_context)
+        if full_context is not None:
+            full_context = _checked_reads(full_context)
         checked_choice("batch_statistics", batch_statistics, tuple(STATISTICS))
         super().__init__(
             EpisodeClassifier(encoder, metric, scale, full_context), seed, name
@@ -146,11 +147,15 @@ class MatchingNetwork(EpisodicModel):
         Returns:
             `keras.Model` from inputs to logits `(num_examples, ways)`, a copy of the
             encoder and a layer that holds the support set's embeddings; compiled
-            with the same loss and metrics.
+            with the same loss and metrics. With `batch_statistics="task"` it
+            normalises by the support set alone, as the queries are not known yet:
+            `evaluate`, which sees both, judges another model.
         """
         self._assert_compile_called("adapt")
-        labels, ways = checked_labels(support_y, support_x)
-        support_x = keras.tree.map_structure(tf.convert_to_tensor, support_x)
+        support_y = tf.convert_to_tensor(support_y)
+        support_x, support_y = episode_checks.checked_set(support_x, support_y)
+        labels, ways = checked_labels(support_y)
+        episode_checks.checked_prediction(self.encoder, support_x)
         encoder = copied_model(self.encoder, support_x)
         if self.batch_statistics == "task":
             _set_statistics(encoder, support_x)
@@ -204,6 +209,7 @@ class MatchingNetwork(EpisodicModel):
 
     def check_episode(self, source):
         """Raises ValueError for tasks that cannot be classified by comparison."""
+        self._check_trainable()
         check_episodes(self.encoder, source)
 
     def get_config(self):
@@ -224,7 +230,8 @@ class MatchingNetwork(EpisodicModel):
         return cls(**config)
 
     def _predicted(self, example):
-        labels = tf.one_hot(example.support_y, 1 + int(max(example.support_y)))
+        numbers_of = tf.cast(example.support_y, "int64")
+        labels = tf.one_hot(numbers_of, 1 + int(tf.reduce_max(numbers_of)))
         inputs = (example.support_x, labels, example.query_x)
         return inputs, example.query_y, self.model(inputs, training=False)
 
@@ -240,6 +247,16 @@ class MatchingNetwork(EpisodicModel):
             self._engine = MetricEngine(task_model, 0, self.task_reduction, names)
         # Episodes may have other ways in validation than in training.
         return dataclasses.replace(self._engine, ways=source.num_classes)
+
+
+def _checked_reads(full_context):
+    is_count = isinstance(full_context, numbers.Integral) and full_context >= 0
+    if not is_count or isinstance(full_context, bool):
+        raise ValueError(
+            "Argument `full_context` must be None or an integer >= 0. "
+            f"Received: full_context={full_context!r}."
+        )
+    return int(full_context)
 
 
 def _set_statistics(encoder, x):

@@ -45,7 +45,7 @@ class MetricEngine:
             functools.partial(self._task_gradient, outer),
             (episodes, seeds),
             "sequential",
-            (self._signature(), _specs(outer), _specs(self._kept_statistics())),
+            (self._signature(), _specs(outer), _specs(self.task_model.kept_statistics)),
         )
         losses = tracked["loss"]
         meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
@@ -72,17 +72,14 @@ class MetricEngine:
 
     def keep_statistics(self, statistics):
         """Writes a meta-step's running statistics into the model."""
-        for variable, value in zip(self._kept_statistics(), statistics, strict=True):
+        for variable, value in zip(
+            self.task_model.kept_statistics, statistics, strict=True
+        ):
             variable.assign(value)
 
     def _signature(self):
         scalar = tf.TensorSpec((), tf.float32)
         return {name: scalar for name in ["loss", *self.metric_names]}
-
-    def _kept_statistics(self):
-        if self.task_model.batch_statistics == "task":
-            return []
-        return self.task_model.moving_statistics
 
     def _task_gradient(self, outer, elements):
         episode, seed = elements
@@ -93,21 +90,29 @@ class MetricEngine:
             tracked["loss"], outer, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
         statistics = []
-        if self._kept_statistics():
+        if self.task_model.kept_statistics:
             statistics = self.task_model.moving_values(others)
         return tracked, gradients, statistics
 
     def _judged(self, outer, episode, seed, training):
-        labels = tf.one_hot(episode.support_y, self.ways)
-        inputs = (episode.support_x, labels, episode.query_x)
+        support_y = tf.cast(episode.support_y, "int64")
+        query_y = tf.cast(episode.query_y, "int64")
+        labels = tf.one_hot(support_y, self.ways)
+        # Datasets are checked on their first episode: in others the loss is NaN, so
+        # that the step is refused and the episode named.
+        known = tf.reduce_all(tf.reduce_sum(labels, axis=0) > 0.0)
+        for numbers in (support_y, query_y):
+            known &= tf.reduce_all((numbers >= 0) & (numbers < self.ways))
+        query_y = tf.clip_by_value(query_y, 0, self.ways - 1)
         loss, y_pred, others = self.task_model.loss(
             outer,
             self.task_model.initial_others(seed),
-            inputs,
-            episode.query_y,
+            (episode.support_x, labels, episode.query_x),
+            query_y,
             training,
         )
-        metrics = self.task_model.metric_values(episode.query_y, y_pred)
+        loss = tf.where(known, loss, float("nan"))
+        metrics = self.task_model.metric_values(query_y, y_pred)
         return {"loss": loss, **metrics}, others
 
 

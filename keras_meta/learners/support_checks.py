@@ -32,15 +32,19 @@ def check_episodes(encoder, source):
             f"Received: class {query.max()}."
         )
     for x in (example.support_x, example.query_x):
-        episode_checks.checked_prediction(encoder, x)
+        embeddings = episode_checks.checked_prediction(encoder, x)
+        if tuple(embeddings.shape[1:]) != tuple(encoder.output_shape[1:]):
+            raise ValueError(
+                f"Encoder {encoder.name!r} must return {encoder.output_shape} on the "
+                f"tasks' inputs. Received: {tuple(embeddings.shape)}."
+            )
 
 
-def checked_labels(support_y, support_x):
+def checked_labels(support_y):
     """Returns class numbers and their count, for a support set.
 
     Args:
-        support_y: class numbers `(num_support,)`, from 0, each at least once.
-        support_x: inputs.
+        support_y: tensor of class numbers `(num_support,)`, from 0, each at least once.
 
     Returns:
         Tuple `(labels, ways)`: int array and int.
@@ -48,13 +52,7 @@ def checked_labels(support_y, support_x):
     Raises:
         ValueError: if they are not.
     """
-    labels = checked_classes("support_y", tf.convert_to_tensor(support_y))
-    lengths = {len(part) for part in tf.nest.flatten(support_x)}
-    if lengths != {len(labels)} or not len(labels):
-        raise ValueError(
-            "`support_x` and `support_y` must hold the same number of examples, at "
-            f"least one. Received: {sorted(lengths)} inputs, {len(labels)} classes."
-        )
+    labels = checked_classes("support_y", support_y)
     ways = int(labels.max()) + 1
     if len(set(labels.tolist())) != ways:
         raise ValueError(
@@ -70,7 +68,7 @@ def checked_classes(name, y):
     Raises:
         ValueError: unless they are integers >= 0 of that shape.
     """
-    if tf.nest.is_nested(y) or y.dtype.is_floating or y.shape.rank != 1:
+    if tf.nest.is_nested(y) or not y.dtype.is_integer or y.shape.rank != 1:
         received = "a nest" if tf.nest.is_nested(y) else f"{y.dtype.name} {y.shape}"
         raise ValueError(
             f"`{name}` must hold class numbers, integers of shape (num_examples,). "

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_meta.learners.comparison import METRICS
+from keras_meta.learners.comparison import compared
 from keras_meta.learners.full_context import FullContext
 
 
@@ -46,7 +46,7 @@ class SupportHead(keras.layers.Layer):
         """Returns logits float `(num_examples, ways)`."""
         if self.context is not None:
             embeddings = self.context.query(embeddings, self.support)
-        return METRICS[self.metric](embeddings, self.support, self.labels, self.scale)
+        return compared(self.metric, embeddings, self.support, self.labels, self.scale)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.ways)

@@ -119,6 +119,11 @@ def _check_examples(name, nest):
                 f"leading dimension. Received: shape {spec.shape}. Batch examples "
                 "with drop_remainder=True, or add tf.ensure_shape in a map."
             )
+        if not spec.shape[0]:
+            raise ValueError(
+                f"The dataset's `{name}` must hold at least one example. "
+                f"Received: shape {spec.shape}."
+            )
 
 
 def _check_lengths(part, x, y):

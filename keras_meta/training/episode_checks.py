@@ -16,8 +16,12 @@ def check_model(model, argument="model"):
         raise ValueError(
             f"Argument `{argument}` must be built and have trainable variables. "
             f"Received: model {model.name!r} with built={model.built} and "
-            f"{len(model.trainable_variables)} trainable variables. Start it with "
-            "`keras.Input`, or call it on a batch first."
+            f"{len(model.trainable_variables)} trainable variables. "
+            + (
+                "Set `trainable = True` on what is to be learned."
+                if model.built
+                else "Start it with `keras.Input`, or call it on a batch first."
+            )
         )
 
 
@@ -68,6 +72,17 @@ def checked_support(trainer, support_x, support_y):
     Raises:
         ValueError: if it is empty, not finite, of two lengths, or does not fit.
     """
+    support_x, support_y = checked_set(support_x, support_y)
+    check_prediction(support_y, checked_prediction(trainer.model, support_x))
+    return support_x, support_y
+
+
+def checked_set(support_x, support_y):
+    """Returns a support set as tensors, float64 as float32.
+
+    Raises:
+        ValueError: if it is empty, not finite, or of two lengths.
+    """
     support_x = tf.nest.map_structure(_tensor, support_x)
     support_y = tf.nest.map_structure(_tensor, support_y)
     lengths = {
@@ -83,7 +98,6 @@ def checked_support(trainer, support_x, support_y):
         )
     _check_finite("`support_x`", support_x)
     _check_finite("`support_y`", support_y)
-    check_prediction(support_y, checked_prediction(trainer.model, support_x))
     return support_x, support_y
 
 

@@ -24,6 +24,7 @@ class EpisodicModel(EpisodicStep):
         super().__init__(name=name)
         self.seed = checked_task_seed(seed)
         self.model = model
+        self._num_trainable = len(model.trainable_variables)
         self._engine = None
         self._functions = {}
         self._trackers = ()
@@ -218,6 +219,15 @@ class EpisodicModel(EpisodicStep):
     def compile_from_config(self, config):
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**config)
+
+    def _check_trainable(self):
+        count = len(self.model.trainable_variables)
+        if count != self._num_trainable:
+            raise ValueError(
+                "The model's trainable variables must stay those with which the "
+                f"{type(self).__name__} was made. Received: {count} instead of "
+                f"{self._num_trainable}. Set `trainable` first, then make a new one."
+            )
 
     def _add_counters(self):
         self.meta_step = self._counter("meta_step", ())

@@ -34,7 +34,7 @@ def non_finite_message(trainer):
     """Returns what to tell a user, from what the trainer noted.
 
     Args:
-        trainer: `MetaTrainer`.
+        trainer: `EpisodicModel`, whose `cures` say what else may help.
     """
     step, task = trainer.non_finite.numpy().tolist()
     source = trainer.train_source
@@ -56,6 +56,5 @@ def non_finite_message(trainer):
         "The meta-loss or its gradient became NaN or infinite at meta-step "
         f"{step}: {culprit}. The weights were not changed by that step, and the last "
         "checkpoint stays. Go on from there with a smaller outer learning rate, an "
-        "outer `clipnorm`, smaller inner rates or fewer inner steps; and check that "
-        "task's data."
+        f"outer `clipnorm`, {trainer.cures}; and check that task's data."
     )

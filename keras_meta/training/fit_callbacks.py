@@ -1,4 +1,4 @@
-"""What `MetaTrainer.fit` adds to Keras' callbacks."""
+"""What `EpisodicModel.fit` adds to Keras' callbacks."""
 
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""What `MetaTrainer.fit` settles before Keras' own `fit` runs."""
+"""What `EpisodicModel.fit` settles before Keras' own `fit` runs."""
 
 import keras
 
@@ -17,8 +17,8 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
     """Checks everything, and returns the arguments of `keras.Model.fit` on data.
 
     Args:
-        trainer: compiled `MetaTrainer` with its `meta_batch_size` set.
-        tasks: as in `MetaTrainer.fit`.
+        trainer: compiled `EpisodicModel` with its `meta_batch_size` set.
+        tasks: as in `EpisodicModel.fit`.
         steps_per_epoch: int or None.
         validation: tuple `(tasks or None, number of episodes)`.
 
@@ -97,8 +97,9 @@ def check_strategy(trainer):
     replicas = trainer.distribute_strategy.num_replicas_in_sync
     if replicas > 1:
         raise ValueError(
-            "MetaTrainer runs on one device: it cannot be made in the scope of a "
+            f"{type(trainer).__name__} runs on one device: it cannot be made in the "
+            "scope of a "
             "`tf.distribute` strategy with several replicas. Received: "
             f"{type(trainer.distribute_strategy).__name__} with {replicas} replicas. "
-            "Make the model and the trainer outside of the scope."
+            "Make the model and the learner outside of the scope."
         )

@@ -157,6 +157,8 @@ def _looped(step, observe, start, num_steps, observe_start):
     if observe:
         # Before the first step even if that is not wanted: it tells the shapes.
         for name, value in observe(moving, others).items():
+            if not observe_start:
+                value = tf.zeros_like(value)
             array = tf.TensorArray(
                 value.dtype, num_steps + 1, element_shape=value.shape
             )

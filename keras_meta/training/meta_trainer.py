@@ -11,7 +11,7 @@ from keras_meta.training.episodic_step import pair_of
 from keras_meta.training.inner_loop import InnerLoop
 from keras_meta.training.learned_weights import LearnedWeights
 from keras_meta.training.meta_gradients import META_GRADIENTS
-from keras_meta.training.multi_step_loss import check_multi_step_loss
+from keras_meta.training.multi_step_loss import checked_multi_step_loss
 from keras_meta.training.task_axis import TASK_AXES
 from keras_meta.training.task_engine import TaskEngine
 from keras_meta.training.task_model import BATCH_STATISTICS, TaskModel
@@ -95,6 +95,8 @@ class MetaTrainer(LearnedWeights):
     2
     """
 
+    cures = "smaller inner rates or fewer inner steps"
+
     def __init__(
         self,
         model,
@@ -135,11 +137,12 @@ class MetaTrainer(LearnedWeights):
         self.batch_statistics = checked_choice(
             "batch_statistics", batch_statistics, BATCH_STATISTICS
         )
+        self.inner_batch_size = None
         if inner_batch_size is not None:
-            check_count("inner_batch_size", inner_batch_size)
-        self.inner_batch_size = inner_batch_size
-        check_multi_step_loss(multi_step_loss, self.inner_steps)
-        self.multi_step_loss = multi_step_loss
+            self.inner_batch_size = check_count("inner_batch_size", inner_batch_size)
+        self.multi_step_loss = checked_multi_step_loss(
+            multi_step_loss, self.inner_steps
+        )
         self.evaluation_steps = self.inner_steps
         if evaluation_steps is not None:
             self.evaluation_steps = check_count("evaluation_steps", evaluation_steps)
@@ -223,8 +226,9 @@ class MetaTrainer(LearnedWeights):
                     self._outer_tensors(), x, y, seed, num_steps
                 )
 
+            # Inner batches are drawn from a set whose size is known.
             self._functions["adapt", num_steps] = tf.function(
-                run, reduce_retracing=True, autograph=False
+                run, reduce_retracing=self.inner_batch_size is None, autograph=False
             )
         return self._functions["adapt", num_steps]
 
@@ -280,15 +284,6 @@ class MetaTrainer(LearnedWeights):
     @staticmethod
     def _checked_steps(steps, default):
         return default if steps is None else check_count("inner_steps", steps)
-
-    def _check_trainable(self):
-        count = len(self.model.trainable_variables)
-        if count != len(self.adapted):
-            raise ValueError(
-                "The model's trainable variables must stay those with which the "
-                f"MetaTrainer was made. Received: {count} instead of "
-                f"{len(self.adapted)}. Set `trainable` first, then make a new one."
-            )
 
     def _predicted(self, example):
         x, y = example.support_x, example.support_y

@@ -157,7 +157,9 @@ class TaskEngine:
 
     def keep_statistics(self, statistics):
         """Writes a meta-step's running statistics into the model."""
-        for variable, value in zip(self._kept_statistics(), statistics, strict=True):
+        for variable, value in zip(
+            self.task_model.kept_statistics, statistics, strict=True
+        ):
             variable.assign(value)
 
     def _gradient_signature(self, outer):
@@ -166,7 +168,7 @@ class TaskEngine:
             scalar,
             {name: scalar for name in self.metric_names},
             [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in outer],
-            [tf.TensorSpec(v.shape, v.dtype) for v in self._kept_statistics()],
+            [tf.TensorSpec(v.shape, v.dtype) for v in self.task_model.kept_statistics],
         )
 
     def _judged(self, y, y_pred):
@@ -195,11 +197,6 @@ class TaskEngine:
         signature = {name: scalar for name in self.metric_names}
         return map_tasks(values, (y, predictions), "sequential", signature)
 
-    def _kept_statistics(self):
-        if self.task_model.batch_statistics != "running":
-            return []
-        return self.task_model.moving_statistics
-
     def _task_run(self, episode, seed, weights=None):
         return TaskRun(
             self.inner_loop, self.unpack, episode, seed, self.inner_batch_size, weights
@@ -213,7 +210,7 @@ class TaskEngine:
         )
         metrics = self._judged(episode.query_y, y_pred)
         statistics = []
-        if self._kept_statistics():
+        if self.task_model.kept_statistics:
             _, parameters = self.unpack(outer)
             updated = self.task_model.update_running_statistics(
                 parameters, others, episode.support_x

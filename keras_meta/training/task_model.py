@@ -49,6 +49,11 @@ class TaskModel:
         self.moving_statistics = [v for v in self.others if id(v) in self._momentum]
 
     @property
+    def kept_statistics(self):
+        """list of variables: the running statistics that training keeps."""
+        return [] if self.batch_statistics == "task" else self.moving_statistics
+
+    @property
     def has_batch_norm(self):
         return bool(self._normalizations)
 

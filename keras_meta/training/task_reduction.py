@@ -64,7 +64,15 @@ def reduce_tasks(task_reduction, losses, gradients):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(losses)
         meta_loss = task_reduction(losses)
-    weights = tape.gradient(meta_loss, losses)
+    weights = None
+    if tf.is_tensor(meta_loss) and meta_loss.shape.rank == 0:
+        weights = tape.gradient(meta_loss, losses)
+    if weights is None:
+        raise ValueError(
+            "Argument `task_reduction` must return a scalar tensor that depends on the "
+            "losses, made of TensorFlow or Keras operations. "
+            f"Received: {meta_loss!r}."
+        )
     return meta_loss, [
         tf.tensordot(tf.cast(weights, g.dtype), g, axes=1) for g in gradients
     ]

@@ -24,9 +24,7 @@ def trainer_config(trainer):
         "task_axis": trainer.task_axis,
         "batch_statistics": trainer.batch_statistics,
         "inner_batch_size": trainer.inner_batch_size,
-        "multi_step_loss": list(trainer.multi_step_loss)
-        if isinstance(trainer.multi_step_loss, (list, tuple))
-        else trainer.multi_step_loss,
+        "multi_step_loss": trainer.multi_step_loss,
         "evaluation_steps": trainer.evaluation_steps,
         "remat": trainer.remat,
         "seed": trainer.seed,

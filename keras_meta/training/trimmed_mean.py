@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_meta.training.median import Median
 from keras_meta.training.rank_mean import check_losses, rank_mean
 from keras_meta.training.trainer_settings import checked_number
 
@@ -42,6 +43,8 @@ class TrimmedMean:
         num_tasks = check_losses(losses)
         # In floating point 0.1 * 30 exceeds 3; the excess would let an outlier in.
         cut = round(self.fraction * num_tasks, 9)
+        if num_tasks - 2 * cut < 1e-6:
+            return Median()(losses)
         return rank_mean(losses, cut, num_tasks - cut)
 
     def get_config(self):

@@ -204,7 +204,13 @@ def two_outputs():
         ({"metric": "manhattan"}, ValueError, r"\['cosine', 'euclidean'\].*manhattan"),
         ({"scale": 0.0}, ValueError, "`scale` must be > 0 and finite.*scale=0.0"),
         ({"scale": "big"}, ValueError, "Received: scale='big'"),
-        ({"full_context": -1}, ValueError, "`full_context` must be an integer.*-1"),
+        (
+            {"full_context": -1},
+            ValueError,
+            "`full_context` must be None or an integer >= 0.*=-1",
+        ),
+        ({"full_context": False}, ValueError, "`full_context` must be None.*=False"),
+        ({"full_context": 1.0}, ValueError, "`full_context` must be None.*=1.0"),
         ({"task_reduction": "best"}, ValueError, "`task_reduction` must be one of"),
         ({"batch_statistics": "all"}, ValueError, r"\['task', 'running'\].*'all'"),
     ],
@@ -246,7 +252,7 @@ def test_episodes_that_cannot_be_compared_are_refused(
 @pytest.mark.parametrize(
     "count, support_y, text",
     [
-        (3, [0, 1], r"the same number of examples.*\[3\] inputs, 2 classes"),
+        (3, [0, 1], r"the same number of examples.*\(3, 6, 6, 1\).*\(2,\)"),
         (2, [0, 2], r"every class number from 0.*\[0, 2\]"),
         (0, np.zeros(0, "int32"), "at least one. Received"),
     ],
@@ -257,6 +263,68 @@ def test_support_sets_that_cannot_be_compared_are_refused(
     x = np.ones((count, 6, 6, 1), "float32")
     with pytest.raises(ValueError, match=text):
         make_learner().adapt(x, support_y)
+
+
+def test_a_later_episode_that_cannot_be_compared_is_named(make_learner):
+    """Its support set lacks class 0; the guard refuses the step and says which."""
+    x = np.ones((2, 4, 6, 6, 1), "float32")
+    y = np.array([[0, 0, 1, 1], [1, 1, 1, 1]])
+    dataset = tf.data.Dataset.from_tensor_slices((x, y, x, np.tile(y[:1], (2, 1))))
+    learner = make_learner()
+    with pytest.raises(FloatingPointError, match="place 1 .*have a support example"):
+        learner.fit(dataset, meta_batch_size=2, verbose=0)
+    result = learner.evaluate(dataset, episodes=2, verbose=0)
+    assert np.isnan(result["loss"]["mean"][0])
+
+
+@pytest.mark.parametrize("statistics", ["running", "task"])
+def test_evaluation_uses_the_statistics_that_were_asked_for(
+    make_learner, few_shot, statistics
+):
+    """Means over the same tasks, with the encoder called by hand."""
+    learner = make_learner(metric="euclidean", batch_statistics=statistics)
+    tasks = few_shot(new=True)
+    learner.fit(few_shot(), 2, steps_per_epoch=3, verbose=0)
+    received = learner.evaluate(tasks, episodes=3, seed=5, verbose=0)["loss"]["mean"]
+    losses = []
+    for number in range(3):
+        episode = tasks.sample(tf.constant([2**33 + 5, number], "int64"))
+        both = tf.concat([episode.support_x, episode.query_x], axis=0)
+        embedded = np.array(learner.encoder(both, training=statistics == "task"))
+        embedded = embedded.reshape(len(both), -1).astype("float64")
+        labels = np.array(episode.support_y)
+        means = np.stack([embedded[:6][labels == way].mean(axis=0) for way in range(3)])
+        distances = ((embedded[6:, None] - means[None]) ** 2).sum(axis=-1)
+        rows = np.arange(len(distances)), np.array(episode.query_y)
+        losses.append(-log_softmax(-distances, axis=1)[rows].mean())
+    np.testing.assert_allclose(received, np.mean(losses), rtol=1e-4)
+
+
+def test_half_precision_compares_in_float32(few_shot):
+    """An embedding of zeros has no direction, and no NaN either."""
+    drowned = keras.initializers.Constant(-1e3)
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        encoder = keras.Sequential(
+            [
+                keras.Input((6, 6, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dense(3, "relu", bias_initializer=drowned),
+            ]
+        )
+    finally:
+        keras.mixed_precision.set_dtype_policy("float32")
+    learner = keras_meta.learners.MatchingNetwork(encoder, seed=3)
+    learner.compile(keras.optimizers.SGD(0.1))
+    history = learner.fit(few_shot(), 2, steps_per_epoch=1, verbose=0)
+    assert history.history["loss"][0] == pytest.approx(np.log(3.0), rel=1e-3)
+
+
+def test_a_frozen_layer_needs_a_new_learner(make_learner, few_shot):
+    learner = make_learner()
+    learner.encoder.layers[0].trainable = False
+    with pytest.raises(ValueError, match="MatchingNetwork was made. Received: 2 inst"):
+        learner.fit(few_shot(), 2, steps_per_epoch=1, verbose=0)
 
 
 def test_presets_of_the_other_kind_are_refused(make_learner, few_shot, tmp_path):

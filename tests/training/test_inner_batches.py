@@ -51,7 +51,7 @@ def test_evaluation_may_take_other_steps_than_training(make_trainer, sinusoids):
         meta_batch_size=2,
         steps_per_epoch=1,
         validation_tasks=sinusoids,
-        validation_episodes=4,
+        validation_episodes=1,
         verbose=0,
     )
     assert len(trainer.evaluate(sinusoids, episodes=4, verbose=0)["loss"]["mean"]) == 4
@@ -60,4 +60,15 @@ def test_evaluation_may_take_other_steps_than_training(make_trainer, sinusoids):
         trainer.adapt(x, y)(x), trainer.adapt(x, y, inner_steps=3)(x), rtol=1e-6
     )
     assert np.abs(trainer.adapt(x, y)(x) - trainer.adapt(x, y, inner_steps=1)(x)).max()
-    assert history.history["val_loss"]
+    # The tasks of validation are those of the stream after training's.
+    episode = sinusoids.sample(tf.constant([2 * 7 + 1, 0], "int64"))
+    adapted = trainer.adapt(episode.support_x, episode.support_y)
+    error = np.mean((adapted(episode.query_x) - episode.query_y) ** 2)
+    np.testing.assert_allclose(history.history["val_loss"][0], error, rtol=1e-4)
+
+
+def test_support_sets_of_many_sizes_are_adapted_to(make_trainer):
+    trainer = make_trainer(inner_batch_size=2, inner_steps=3)
+    for count in (1, 3, 4, 5):
+        x = np.linspace(0.0, 1.0, count, dtype="float32")[:, None]
+        assert np.isfinite(trainer.adapt(x, x)(x)).all()

@@ -251,3 +251,18 @@ def test_a_reduction_of_ones_own_needs_registration(make_trainer, tmp_path):
         assert keras_meta.MetaTrainer.from_preset(path).task_reduction is worst
     finally:
         del keras.saving.get_custom_objects()["worst"]
+
+
+@pytest.mark.parametrize(
+    "reduction",
+    [lambda losses: losses, lambda losses: tf.constant(1.0), lambda losses: 1.0],
+    ids=["vector", "constant", "number"],
+)
+def test_what_is_no_scalar_of_the_losses_is_refused(reduction):
+    with pytest.raises(ValueError, match="scalar tensor that depends on the losses"):
+        reduce_tasks(reduction, tf.constant([1.0, 3.0]), [tf.constant([1.0, 2.0])])
+
+
+def test_trimming_almost_all_is_the_median():
+    trimmed = TrimmedMean(np.nextafter(0.5, 0.0))
+    assert float(trimmed(tf.constant([1.0, 9.0, 2.0]))) == 2.0

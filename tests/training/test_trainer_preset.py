@@ -73,6 +73,32 @@ def test_a_preset_without_a_trainer_is_named(path, tmp_path):
         keras_meta.MetaTrainer.from_preset(tmp_path / "bare.kmeta")
 
 
+NEW_SETTINGS = {
+    "inner_steps": 2,
+    "inner_batch_size": np.int64(3),
+    "multi_step_loss": [np.float32(0.5), 1.5],
+    "evaluation_steps": 3,
+    "remat": True,
+    "task_reduction": keras_meta.training.TrimmedMean(0.1),
+}
+
+
+def test_every_setting_comes_back(make_trainer, sinusoids, tmp_path):
+    trainer = make_trainer(**NEW_SETTINGS)
+    trainer.fit(sinusoids, meta_batch_size=2, steps_per_epoch=1, verbose=0)
+    trainer.save_preset(tmp_path / "all.kmeta")
+    trainer.save(tmp_path / "all.keras")
+    for again in (
+        keras_meta.MetaTrainer.from_preset(tmp_path / "all.kmeta"),
+        keras.models.load_model(tmp_path / "all.keras"),
+    ):
+        assert again.inner_batch_size == 3
+        assert again.multi_step_loss == [0.5, 1.5]
+        assert again.evaluation_steps == 3
+        assert again.remat is True
+        assert again.task_reduction.fraction == 0.1
+
+
 def test_unknown_settings_are_named(path, tmp_path):
     preset = keras_meta.load(path)
     preset.card["trainer"]["novelty"] = 3
