@@ -119,7 +119,11 @@ def test_auc_and_accuracy_are_those_of_each_task(make_trainer, dataset_of):
         ({"inner_steps": 0}, ValueError, "`inner_steps` must be an integer >= 1.*=0"),
         ({"meta_batch_size": 0}, ValueError, "`meta_batch_size` must be an int"),
         ({"seed": -1}, ValueError, "`seed` must be an int >= 0"),
-        ({"batch": 3}, TypeError, r"evaluate\(\)` takes tasks.*Received: \['batch'\]"),
+        (
+            {"batch": 3},
+            TypeError,
+            r"does not take the arguments of.*Received: \['batch'\]",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(trainer, sinusoids, arguments, error, text):
