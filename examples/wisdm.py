@@ -26,7 +26,7 @@ NUM_FOLDS = 5
 NUM_VALIDATION = 4
 STEPS = (1, 2, 3, 5, 10, 20, 40)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-INNER_RATE = 0.5
+INNER_RATE = 0.2
 INNER_STEPS = 5
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -113,6 +113,9 @@ class InnerLoop:
         observe = observe if after_step else None
         start = (moving, state, others)
         limit = MAX_UNROLLED_STEPS * (VECTORIZED_FACTOR if self.vectorized else 1)
+        if self.remat and not self.vectorized:
+            # Written out, steps would be computed again all at once, and kept.
+            limit = 1
         if num_steps > limit and not self.always_unrolled:
             moving, others, history = _looped(
                 step, observe, start, num_steps, observe_start
