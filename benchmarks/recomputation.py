@@ -24,7 +24,7 @@ HERE = pathlib.Path(__file__).parent
 INNER_STEPS = (1, 5, 10, 20, 50)
 META_BATCH_SIZE = 4
 META_STEPS = 3
-LIMIT_MEBIBYTES = 4096
+LIMIT_MEBIBYTES = 2048
 
 
 def measure(inner_steps, remat, limit):
