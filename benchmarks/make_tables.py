@@ -35,6 +35,11 @@ def machine_line(machine):
     )
 
 
+def with_quartiles(ratio):
+    low, high = ratio["quartiles"]
+    return f"{ratio['median']:.2f} ({low:.2f}-{high:.2f})"
+
+
 def sinusoid_table():
     results = load("sinusoid_table")
     rows = []
@@ -60,13 +65,12 @@ def meta_step_time():
     rows = []
     for case in results["results"]:
         for label, row in case["rows"].items():
-            low, high = row["ratio_to_default"]["quartiles"]
             rows.append(
                 [
                     case["case"],
                     label,
                     f"{row['milliseconds']['median']:.2f}",
-                    f"{row['ratio_to_default']['median']:.2f} ({low:.2f}-{high:.2f})",
+                    with_quartiles(row["ratio_to_default"]),
                 ]
             )
     header = ["meta-step", "implementation", "ms", "time, ours = 1 (quartiles)"]
@@ -80,12 +84,11 @@ def fit_step_time():
     results = load("fit_step_time")
     rows = []
     for name, row in results["rows"].items():
-        low, high = row["ratio_to_sgd"]["quartiles"]
         rows.append(
             [
                 f"`{name}`",
                 f"{row['milliseconds']['median']:.1f}",
-                f"{row['ratio_to_sgd']['median']:.2f} ({low:.2f}-{high:.2f})",
+                with_quartiles(row["ratio_to_sgd"]),
             ]
         )
     header = ["optimizer", "ms a step", "time, SGD = 1 (quartiles)"]
@@ -111,11 +114,6 @@ def meta_step_memory():
         f"memory along {results['long_run_meta_steps']:,} meta-steps: "
         f"{'; '.join(runs)}."
     )
-
-
-def with_quartiles(ratio):
-    low, high = ratio["quartiles"]
-    return f"{ratio['median']:.2f} ({low:.2f}-{high:.2f})"
 
 
 def against_peers():

@@ -49,7 +49,8 @@ def trained(run, images, start, folder):
     tasks = MovedImages(
         FewShotClassification(
             images, ways=run.ways, shots=run.shots, queries=run.queries, rotations=True
-        )
+        ),
+        share=run.moved_classes,
     )
     made = learner(run, start)
     begin = time.perf_counter()

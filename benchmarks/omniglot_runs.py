@@ -30,6 +30,8 @@ class Run:
         inner_rate: float, of learners whose rates are not learned.
         inner_steps, evaluation_steps: int, steps in training and in tests.
         inner_batch_size: int or None.
+        moved_classes: float in [0, 1], share of the training classes that are moved
+            as a whole, see `MovedImages`.
     """
 
     method: str
@@ -45,11 +47,13 @@ class Run:
     inner_steps: int = 1
     evaluation_steps: int = 3
     inner_batch_size: int | None = None
+    moved_classes: float = 0.5
 
     @property
     def name(self):
         """str, of the run's files."""
-        parts = (self.method, self.net, f"{self.ways}way", self.statistics)
+        task = f"{self.ways}way" + (f"{self.shots}shot" if self.shots > 1 else "")
+        parts = (self.method, self.net, task, self.statistics)
         return "_".join(parts).lower().replace("-", "_")
 
     @property
@@ -135,11 +139,12 @@ def _named(methods, **changes):
 
 
 RUNS = [
-    *_named(("Meta-SGD", "MAML"), iterations=8_000),
+    Run("Meta-SGD", iterations=30_000),
+    Run("MAML", iterations=20_000),
     *_named(("FOMAML", "ANIL")),
     Run(
         "Reptile",
-        iterations=3_000,
+        iterations=10_000,
         rate=1.0,
         shots=5,
         queries=5,
@@ -148,9 +153,10 @@ RUNS = [
         inner_batch_size=10,
         evaluation_steps=10,
     ),
-    *_named(METRICS, ways=20, queries=5, meta_batch_size=1),
-    *_named(METRICS, ways=20, queries=5, meta_batch_size=1, statistics="running"),
-    *_named(("Meta-SGD",), ways=20, meta_batch_size=1, iterations=8_000),
+    Run("Meta-SGD", shots=5, iterations=10_000),
+    Run("Meta-SGD", ways=20, meta_batch_size=1, iterations=12_000),
+    Run("MAML", net="dense", iterations=20_000),
+    *_named(METRICS, ways=20, meta_batch_size=1),
+    *_named(METRICS, ways=20, meta_batch_size=1, statistics="running"),
     *_named(("Meta-SGD", "MAML"), statistics="running"),
-    *_named(("MAML",), net="dense", iterations=20_000),
 ]

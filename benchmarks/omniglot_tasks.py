@@ -61,7 +61,7 @@ class MovedImages(TaskDistribution):
             every class are moved a little.
     """
 
-    def __init__(self, tasks, share=0.5):
+    def __init__(self, tasks, share):
         self.tasks = tasks
         self.ways = tasks.ways
         self.share = share

@@ -219,19 +219,9 @@ class MatchingNetwork(EpisodicModel):
             **matching_preset.learner_config(self),
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        for key in ("encoder", "task_reduction"):
-            if isinstance(config[key], dict):
-                config[key] = keras.saving.deserialize_keras_object(
-                    config[key], custom_objects=custom_objects
-                )
-        return cls(**config)
-
     def _predicted(self, example):
-        numbers_of = tf.cast(example.support_y, "int64")
-        labels = tf.one_hot(numbers_of, 1 + int(tf.reduce_max(numbers_of)))
+        classes = tf.cast(example.support_y, "int64")
+        labels = tf.one_hot(classes, 1 + int(tf.reduce_max(classes)))
         inputs = (example.support_x, labels, example.query_x)
         return inputs, example.query_y, self.model(inputs, training=False)
 

@@ -3,22 +3,24 @@
 import keras
 
 from keras_meta.presets import Preset, PresetError
-from keras_meta.presets.serialized_object import build_values
-from keras_meta.training.learner_card import learner_card, restored
+from keras_meta.training.learner_card import (
+    learner_card,
+    made,
+    restored,
+    serialized_reduction,
+    settings_of,
+)
 
 CARD_KEY = "matching_network"
 
 
 def learner_config(learner):
     """Returns the learner's arguments but for the encoder, as JSON values."""
-    reduction = learner.task_reduction
     return {
         "metric": learner.metric,
         "scale": learner.scale,
         "full_context": learner.full_context,
-        "task_reduction": reduction
-        if isinstance(reduction, str)
-        else keras.saving.serialize_keras_object(reduction),
+        "task_reduction": serialized_reduction(learner.task_reduction),
         "batch_statistics": learner.batch_statistics,
         "seed": learner.seed,
     }
@@ -41,21 +43,13 @@ def learner_of(cls, preset):
     Raises:
         PresetError: if the preset was not saved by a matching network.
     """
-    config = preset.card.get(CARD_KEY)
-    if not isinstance(config, dict):
-        raise PresetError(
-            "This preset was not saved by a MatchingNetwork: its card has no "
-            f"`{CARD_KEY}`. Received the card keys {sorted(preset.card)}. A preset of "
-            "a trainer is loaded with `keras_meta.MetaTrainer.from_preset(...)`."
-        )
-    config = build_values(config, "learner settings")
-    try:
-        learner = cls(preset.model(), **config)
-    except TypeError as error:
-        raise PresetError(
-            "This preset's card names settings that this keras_meta does not have: "
-            f"{error}. Upgrade keras_meta."
-        ) from error
+    config = settings_of(
+        preset,
+        CARD_KEY,
+        "MatchingNetwork",
+        "`keras_meta.MetaTrainer.from_preset(...)` for a trainer's",
+    )
+    learner = made(cls, preset.model(), **config)
     names = _context_names(learner)
     if set(names) != set(preset.theta):
         raise PresetError(

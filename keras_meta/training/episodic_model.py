@@ -208,6 +208,18 @@ class EpisodicModel(EpisodicStep):
         """Keeps the facts and results of an evaluation for a card."""
         self.last_evaluation = evaluation
 
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        built = {
+            key: keras.saving.deserialize_keras_object(
+                value, custom_objects=custom_objects
+            )
+            if isinstance(value, dict)
+            else value
+            for key, value in config.items()
+        }
+        return cls(**built)
+
     def get_compile_config(self):
         config = super().get_compile_config() or {}
         return {

@@ -4,6 +4,7 @@ import math
 
 import keras
 
+from keras_meta.presets import PresetError
 from keras_meta.presets.preset import describe_variables
 from keras_meta.presets.serialized_object import build_values
 
@@ -39,6 +40,49 @@ def learner_card(learner, model, title):
         [numpy_of(v) for v in model.trainable_variables],
         [numpy_of(v) for v in model.non_trainable_weights],
     )
+
+
+def serialized_reduction(task_reduction):
+    """Returns a `task_reduction` as a JSON value."""
+    if isinstance(task_reduction, str):
+        return task_reduction
+    return keras.saving.serialize_keras_object(task_reduction)
+
+
+def settings_of(preset, key, saved_by, instead):
+    """Returns the constructor's settings that a preset's card holds.
+
+    Args:
+        preset: `keras_meta.presets.Preset`.
+        key: str, the card's entry.
+        saved_by: str, the class that writes this entry.
+        instead: str, what to call for a preset of another kind.
+
+    Raises:
+        PresetError: if the card has no such entry, or it cannot be built.
+    """
+    config = preset.card.get(key)
+    if not isinstance(config, dict):
+        raise PresetError(
+            f"This preset was not saved by a {saved_by}: its card has no `{key}`. "
+            f"Received the card keys {sorted(preset.card)}. Use {instead}."
+        )
+    return build_values(config, f"{saved_by} settings")
+
+
+def made(cls, *arguments, **settings):
+    """Returns `cls(*arguments, **settings)`.
+
+    Raises:
+        PresetError: if the card names settings that the class does not have.
+    """
+    try:
+        return cls(*arguments, **settings)
+    except TypeError as error:
+        raise PresetError(
+            "This preset's card names settings that this keras_meta does not have: "
+            f"{error}. Upgrade keras_meta."
+        ) from error
 
 
 def restored(learner, preset):

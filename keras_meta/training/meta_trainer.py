@@ -271,16 +271,6 @@ class MetaTrainer(LearnedWeights):
             **trainer_preset.trainer_config(self),
         }
 
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        config = dict(config)
-        for key in ("model", "inner_optimizer", "adapt", "task_reduction"):
-            if isinstance(config[key], dict):
-                config[key] = keras.saving.deserialize_keras_object(
-                    config[key], custom_objects=custom_objects
-                )
-        return cls(**config)
-
     @staticmethod
     def _checked_steps(steps, default):
         return default if steps is None else check_count("inner_steps", steps)

@@ -2,14 +2,18 @@
 
 import keras
 
-from keras_meta.presets import Preset, PresetError
-from keras_meta.presets.serialized_object import build_values
-from keras_meta.training.learner_card import learner_card, restored
+from keras_meta.presets import Preset
+from keras_meta.training.learner_card import (
+    learner_card,
+    made,
+    restored,
+    serialized_reduction,
+    settings_of,
+)
 
 
 def trainer_config(trainer):
     """Returns the trainer's arguments but for the model, as JSON values."""
-    reduction = trainer.task_reduction
     adapt = trainer.adapt_choice
     return {
         "inner_optimizer": keras.saving.serialize_keras_object(trainer.inner_optimizer),
@@ -18,9 +22,7 @@ def trainer_config(trainer):
         # A function of the user's is stored as what it chose.
         "adapt": adapt if isinstance(adapt, str) else list(trainer.adapted),
         "meta_gradient": trainer.meta_gradient,
-        "task_reduction": reduction
-        if isinstance(reduction, str)
-        else keras.saving.serialize_keras_object(reduction),
+        "task_reduction": serialized_reduction(trainer.task_reduction),
         "task_axis": trainer.task_axis,
         "batch_statistics": trainer.batch_statistics,
         "inner_batch_size": trainer.inner_batch_size,
@@ -73,19 +75,8 @@ def trainer_of(cls, preset):
     Raises:
         PresetError: if the preset was not saved by a trainer.
     """
-    config = preset.card.get("trainer")
-    if not isinstance(config, dict):
-        raise PresetError(
-            "This preset was not saved by a MetaTrainer: its card has no `trainer`. "
-            f"Received the card keys {sorted(preset.card)}. Use "
-            "`keras_meta.load(...).optimizer()`."
-        )
-    config = build_values(config, "trainer settings")
-    try:
-        trainer = cls(preset.model(), preset.optimizer(), **config)
-    except TypeError as error:
-        raise PresetError(
-            f"This preset's card names trainer settings that this keras_meta does not "
-            f"have: {error}. Upgrade keras_meta."
-        ) from error
+    config = settings_of(
+        preset, "trainer", "MetaTrainer", "`keras_meta.load(...).optimizer()`"
+    )
+    trainer = made(cls, preset.model(), preset.optimizer(), **config)
     return restored(trainer, preset)
