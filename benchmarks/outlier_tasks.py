@@ -4,11 +4,11 @@ Meta-SGD, one inner step, on the sinusoids of `sinusoid_table.py`, 10 shots. A s
 of the training tasks is faulty: the labels of support and query together are
 permuted, and multiplied by 1 (shuffled labels: no relation is left to learn) or by 10
 (a broken sensor). The test tasks are clean: mean squared error after one step on 600
-tasks, the same for all, with 95 % intervals over tasks, for three seeds of
+tasks, the same for all, with 95 % intervals over tasks, for five seeds of
 initialisation and training tasks. Equal iterations for all. Writes
 `results/outlier_tasks.json`, anew after each seed.
 
-    python benchmarks/outlier_tasks.py [--iterations 3000] [--quick]
+    python benchmarks/outlier_tasks.py [--iterations 10000] [--quick]
 """
 
 import argparse
@@ -27,13 +27,14 @@ HERE = pathlib.Path(__file__).parent
 REDUCTIONS = ("mean", "median", "trimmed_mean", "cvar", "huber")
 # Share of faulty tasks, and the factor on their permuted labels.
 FAULTS = ((0.0, 1.0), (0.05, 1.0), (0.2, 1.0), (0.05, 10.0), (0.2, 10.0))
-SEEDS = (0, 1, 2)
+SEEDS = (0, 1, 2, 3, 4)
 SHOTS = 10
 TEST_TASKS = 600
 TEST_QUERIES = 100
 META_BATCH_SIZE = 16
 # Chosen for the mean on clean tasks, with seeds and test tasks that are not used
-# here. The paper's rates, up to 0.1, need several times as many iterations.
+# here. The rate falls to zero along a half cosine: where it stays, what is measured
+# is mostly at which wave of training the last iteration fell.
 OUTER_RATE = 3e-3
 ALPHA_INIT = (0.005, 0.02)
 
@@ -69,15 +70,16 @@ class FaultyTasks(TaskDistribution):
 class Learner:
     """One compiled meta-step, trained from its start again and again."""
 
-    def __init__(self, reduction):
+    def __init__(self, reduction, iterations):
         self.reduction = reduction
-        self.trainer = new_trainer(reduction, seed=0)
+        self.iterations = iterations
+        self.trainer = new_trainer(reduction, seed=0, iterations=iterations)
         self.tasks = FaultyTasks(Sinusoid(shots=SHOTS, queries=SHOTS))
         self.test_tasks = Sinusoid(shots=SHOTS, queries=TEST_QUERIES)
 
-    def run(self, share, factor, seed, iterations):
+    def run(self, share, factor, seed):
         """Meta-trains on faulty tasks; returns the loss on clean ones."""
-        fresh = new_trainer(self.reduction, seed)
+        fresh = new_trainer(self.reduction, seed, self.iterations)
         for old, new in (
             (self.trainer.trainable_variables, fresh.trainable_variables),
             (self.trainer.optimizer.variables, fresh.optimizer.variables),
@@ -85,13 +87,13 @@ class Learner:
             for variable, value in zip(old, new, strict=True):
                 variable.assign(value)
         # Meta-step n trains on the tasks 16 n to 16 n + 15: other tasks for each seed.
-        self.trainer.meta_step.assign(seed * iterations)
+        self.trainer.meta_step.assign(seed * self.iterations)
         self.tasks.share.assign(share)
         self.tasks.factor.assign(factor)
         self.trainer.fit(
             self.tasks,
             meta_batch_size=META_BATCH_SIZE,
-            steps_per_epoch=iterations,
+            steps_per_epoch=self.iterations,
             verbose=0,
         )
         loss = self.trainer.evaluate(self.test_tasks, episodes=TEST_TASKS, verbose=0)[
@@ -100,7 +102,7 @@ class Learner:
         return {"seed": seed, "mean": loss["mean"][1], "ci95": loss["ci95"][1]}
 
 
-def new_trainer(reduction, seed):
+def new_trainer(reduction, seed, iterations):
     """Returns a compiled trainer whose network and rates belong to `seed`."""
     keras.utils.set_random_seed(seed)
     network = keras.Sequential(
@@ -117,7 +119,8 @@ def new_trainer(reduction, seed):
         task_reduction=reduction,
         seed=0,
     )
-    trainer.compile(keras.optimizers.Adam(OUTER_RATE), loss="mse", jit_compile=True)
+    rate = keras.optimizers.schedules.CosineDecay(OUTER_RATE, iterations)
+    trainer.compile(keras.optimizers.Adam(rate), loss="mse", jit_compile=True)
     return trainer
 
 
@@ -141,20 +144,20 @@ def summary(case, runs):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--iterations", type=int, default=3_000)
+    parser.add_argument("--iterations", type=int, default=10_000)
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--output", default=HERE / "results" / "outlier_tasks.json")
     options = parser.parse_args()
     iterations = 200 if options.quick else options.iterations
     seeds = SEEDS[:1] if options.quick else SEEDS
     start = time.perf_counter()
-    learners = [Learner(reduction) for reduction in REDUCTIONS]
+    learners = [Learner(reduction, iterations) for reduction in REDUCTIONS]
     runs = {}
     for seed in seeds:
         for share, factor in FAULTS:
             for learner in learners:
                 case = (share, factor, learner.reduction)
-                result = learner.run(share, factor, seed, iterations)
+                result = learner.run(share, factor, seed)
                 runs.setdefault(case, []).append(result)
                 print(*case, result, flush=True)
         write_json(
