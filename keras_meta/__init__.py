@@ -7,13 +7,14 @@ does not need TensorFlow: what does is imported on first use.
 
 import importlib
 
-from keras_meta.optimizers import SGD, LearnedOptimizer, MetaSGD
+from keras_meta.optimizers import SGD, LearnedOptimizer, LSTMOptimizer, MetaSGD
 from keras_meta.presets import list_presets, load
 
 __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "LSTMOptimizer",
     "LearnedOptimizer",
     "MetaSGD",
     "MetaTrainer",

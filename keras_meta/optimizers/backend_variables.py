@@ -35,17 +35,25 @@ def initializer_of(array):
     return initializer
 
 
+def is_sparse(gradient):
+    """Whether a gradient is a `tf.IndexedSlices`."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return isinstance(gradient, tf.IndexedSlices)
+
+
 def dense_float_tensor(value):
     """Returns `value` as a dense tensor of at least float32 precision.
 
     Sparse gradients (`tf.IndexedSlices`, sparse tensors) are densified: rows that a
     batch did not touch have gradient zero. float16 and bfloat16 become float32.
     """
-    if keras.backend.backend() == "tensorflow":
+    if is_sparse(value):
         import tensorflow as tf
 
-        if isinstance(value, tf.IndexedSlices):
-            value = tf.convert_to_tensor(value)
+        value = tf.convert_to_tensor(value)
     value = keras.ops.convert_to_tensor(value, sparse=False)
     if keras.backend.standardize_dtype(value.dtype) in ("float16", "bfloat16"):
         value = keras.ops.cast(value, "float32")

@@ -23,7 +23,10 @@ class LearnedOptimizer(LearnedValues):
       parameter, in their order (a slot); a tensor is shared by all parameters.
 
     Sparse gradients are made dense. Parameters without a gradient keep their value
-    and their slots; the rule sees a zero gradient for them.
+    and their slots; the rule sees a zero gradient for them. A rule that moves where
+    the gradient is zero says so by `moves_without_gradient = True`: then rows of a
+    sparse gradient that are zero keep value and state, too (not under clipping or
+    accumulation, where Keras makes gradients dense first).
 
     Args:
         learning_rate: float, or a `keras.optimizers.schedules` schedule, or a
@@ -55,6 +58,8 @@ class LearnedOptimizer(LearnedValues):
     >>> [round(float(x), 4) for x in w.numpy()]
     [0.9, 1.9]
     """
+
+    moves_without_gradient = False
 
     # ---- the rule: overridden by subclasses -------------------------------------
 
@@ -137,6 +142,26 @@ class LearnedOptimizer(LearnedValues):
         """
         return [1.0 for _ in parameters]
 
+    def kept_state(self, state, new_state, present):
+        """Returns the new state, with the old one where there was no gradient; pure.
+
+        The default keeps slots, and takes the new value of what parameters share. A
+        rule that keeps its state in another layout overrides it.
+
+        Args:
+            state, new_state: dicts, before and after `update`.
+            present: list of bool tensors, shaped as the parameters: whether a
+                coordinate had a gradient.
+        """
+        kept = dict(new_state)
+        for name, value in new_state.items():
+            if isinstance(value, (list, tuple)):
+                kept[name] = [
+                    ops.where(mask, new, ops.cast(old, new.dtype))
+                    for mask, new, old in zip(present, value, state[name], strict=True)
+                ]
+        return kept
+
     def adapt_to(self, model, strict=False):
         """Returns a copy whose theta fits `model`'s trainable variables.
 
@@ -195,6 +220,11 @@ class LearnedOptimizer(LearnedValues):
         self._check_theta_is_there()
         everything = self._trainable_variables
         chosen = [self._get_variable_index(v) for v in trainable_variables]
+        sparse = {
+            i
+            for i, gradient in zip(chosen, grads, strict=True)
+            if self.moves_without_gradient and backend_variables.is_sparse(gradient)
+        }
         grads = backend_variables.sum_over_replicas(
             self,
             [backend_variables.dense_float_tensor(g) for g in grads],
@@ -217,6 +247,7 @@ class LearnedOptimizer(LearnedValues):
             self._state_keys,
             [ops.convert_to_tensor(v) for v in self._state_variables],
         )
+        old_parameters, old_state = parameters, state
         parameters, state = self._decayed_update(
             theta,
             state,
@@ -229,6 +260,16 @@ class LearnedOptimizer(LearnedValues):
                 for i in range(len(everything))
             ],
         )
+        if set(state) == set(old_state) and (sparse or len(chosen) < len(everything)):
+            present = [
+                _nonzero_rows(gradients[i])
+                if i in sparse
+                else ops.full(p.shape, i in chosen, "bool")
+                for i, p in enumerate(parameters)
+            ]
+            state = self.kept_state(old_state, state, present)
+            for i in sparse:
+                parameters[i] = ops.where(present[i], parameters[i], old_parameters[i])
         new_state = {
             (name, index): value
             for name, index, value in flat_state(state, len(everything))
@@ -244,7 +285,6 @@ class LearnedOptimizer(LearnedValues):
             for variable, key in zip(
                 self._state_variables, self._state_keys, strict=True
             )
-            if key[1] is None or key[1] in chosen
         ]
         written += [(everything[i], parameters[i]) for i in chosen]
         backend_variables.assign_all(
@@ -276,3 +316,10 @@ class LearnedOptimizer(LearnedValues):
             (name, index, ops.convert_to_numpy(value))
             for name, index, value in flat_state(state, len(variables))
         ]
+
+
+def _nonzero_rows(gradient):
+    """Returns bool, shaped as `gradient`: whether a coordinate's row is not zero."""
+    axes = tuple(range(1, len(gradient.shape)))
+    touched = ops.any(ops.not_equal(gradient, 0.0), axis=axes, keepdims=True)
+    return ops.broadcast_to(touched, gradient.shape)

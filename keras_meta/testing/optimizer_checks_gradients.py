@@ -116,7 +116,10 @@ def integer_learning_rate(make_optimizer):
 
 
 def sparse_gradients(make_optimizer):
-    """`tf.IndexedSlices`, with repeated rows, equal the dense gradient."""
+    """`tf.IndexedSlices`, with repeated rows, equal the dense gradient.
+
+    Of a rule that moves without a gradient, rows that the batch did not touch stay.
+    """
     import tensorflow as tf
 
     rows = np.array([2, 0, 2])
@@ -128,8 +131,13 @@ def sparse_gradients(make_optimizer):
         np.add.at(gradient, rows, values[step])
         return [gradient, *GRADIENTS[step][1:]]
 
+    def touched(step):
+        present = [np.full(array.shape, True) for array in START]
+        present[0][1] = not optimizer.moves_without_gradient
+        return present
+
     optimizer = make_optimizer()
-    expected, _ = reference_run(optimizer, dense)
+    expected, _ = reference_run(optimizer, dense, present_at=touched)
     variables = make_model().trainable_variables
     for step in range(NUM_STEPS):
         slices = tf.IndexedSlices(values[step], rows, tf.constant(START[0].shape))

@@ -126,6 +126,7 @@ def reference_run(
     decayed=(),
     after_step=None,
     trained=slice(None),
+    present_at=None,
 ):
     """Runs the rule by hand: `initial_theta`, `initial_state`, then `update`.
 
@@ -138,6 +139,8 @@ def reference_run(
         decayed: indices of the parameters that weight decay shrinks first.
         after_step: function of (step, parameters) that returns parameters.
         trained: slice, the parameters that there are. Default: all.
+        present_at: function of step to a list of bool arrays, which coordinates have
+            a gradient. Default: those whose gradient is not None.
 
     Returns:
         Tuple `(parameters, state)`: list of arrays, dict of arrays.
@@ -148,7 +151,12 @@ def reference_run(
     for step in range(num_steps):
         rate = learning_rates[step] if learning_rates else learning_rate_of(optimizer)
         gradients = gradients_at(step, parameters)
-        missing = [i for i, g in enumerate(gradients) if g is None]
+        present = [
+            np.full(p.shape, g is not None)
+            for g, p in zip(gradients, parameters, strict=True)
+        ]
+        if present_at is not None:
+            present = present_at(step)
         old, old_state = list(parameters), state
         if decayed:
             scales = optimizer.decay_rates(theta, state, tensors(parameters))
@@ -167,10 +175,13 @@ def reference_run(
             ops.convert_to_tensor(step, dtype="int32"),
             ops.convert_to_tensor(rate, dtype="float32"),
         )
-        parameters = arrays_of(new)
-        for i in missing:
-            parameters[i] = old[i]
-            state = _with_slots_of(old_state, state, i)
+        parameters = [
+            np.where(mask, after, before)
+            for mask, after, before in zip(present, arrays_of(new), old, strict=True)
+        ]
+        if not all(mask.all() for mask in present):
+            masks = [ops.convert_to_tensor(mask) for mask in present]
+            state = optimizer.kept_state(old_state, state, masks)
         if after_step is not None:
             parameters = after_step(step, parameters)
     return parameters, {name: _numpy(value) for name, value in state.items()}
@@ -246,12 +257,3 @@ def _numpy(value):
     if isinstance(value, (list, tuple)):
         return arrays_of(value)
     return arrays_of([value])[0]
-
-
-def _with_slots_of(old_state, new_state, index):
-    state = dict(new_state)
-    for name, value in old_state.items():
-        if isinstance(value, (list, tuple)):
-            state[name] = list(state[name])
-            state[name][index] = value[index]
-    return state

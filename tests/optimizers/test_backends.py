@@ -11,7 +11,7 @@ import pytest
 
 PROGRAM = """
 import json, sys
-from keras_meta.optimizers import SGD, MetaSGD
+from keras_meta.optimizers import SGD, LSTMOptimizer, MetaSGD
 from keras_meta.testing import check_optimizer
 from keras_meta.testing.optimizer_problem import fit, make_model
 
@@ -23,6 +23,8 @@ RULES = {
     "online": lambda **k: MetaSGD(
         seed=0, online=True, rate_map="linear", hypergradient_rate=0.05, **k
     ),
+    "lstm": lambda **k: LSTMOptimizer(seed=0, chunk_size=7, **k),
+    "lstm_normalized": lambda **k: LSTMOptimizer(seed=0, inputs="normalized", **k),
 }
 CHECKS = {
     "meta_sgd": None,
@@ -35,6 +37,8 @@ CHECKS = {
         "subsets_in_another_order",
         "deep_copy_continues",
     ],
+    "lstm": ["fit_equals_the_rule", "missing_gradients", "keras_file_continues"],
+    "lstm_normalized": ["fit_equals_the_rule", "update_is_differentiable"],
 }
 curves = {}
 for name, make in RULES.items():

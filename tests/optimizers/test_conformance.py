@@ -1,10 +1,10 @@
-"""SGD and MetaSGD pass `check_optimizer` on this process' backend."""
+"""SGD, MetaSGD and LSTMOptimizer pass `check_optimizer` on this process' backend."""
 
 import functools
 
 import pytest
 
-from keras_meta.optimizers import SGD, MetaSGD
+from keras_meta.optimizers import SGD, LSTMOptimizer, MetaSGD
 from keras_meta.testing import available_checks, check_optimizer
 
 # What other settings of a rule can break; the rest of Keras' settings is the base
@@ -46,6 +46,10 @@ OTHERS = {
         online=True,
         hypergradient_rate=0.01,
     ),
+    "lstm_chunked": functools.partial(LSTMOptimizer, seed=0, chunk_size=7),
+    "lstm_normalized": functools.partial(
+        LSTMOptimizer, seed=0, inputs="normalized", num_layers=1
+    ),
 }
 
 
@@ -54,12 +58,25 @@ def test_meta_sgd(check):
     check_optimizer(functools.partial(MetaSGD, seed=0), [check])
 
 
+@pytest.mark.parametrize("check", available_checks())
+def test_lstm_optimizer(check):
+    check_optimizer(functools.partial(LSTMOptimizer, seed=0), [check])
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_rules_and_settings(name):
     check_optimizer(OTHERS[name], OF_A_SETTING)
 
 
-@pytest.mark.parametrize("name", ["sgd_nesterov", "meta_sgd_online_linear_layer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sgd_nesterov",
+        "meta_sgd_online_linear_layer",
+        "lstm_chunked",
+        "lstm_normalized",
+    ],
+)
 def test_rules_with_state(name):
     check_optimizer(OTHERS[name], OF_STATE)
 

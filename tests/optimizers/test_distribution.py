@@ -16,7 +16,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 halves = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, halves)
 
-from keras_meta.optimizers import MetaSGD, backend_variables
+from keras_meta.optimizers import LSTMOptimizer, MetaSGD, backend_variables
 from keras_meta.testing import check_distributed
 
 
@@ -38,7 +38,8 @@ check_distributed(
         **kwargs,
     )
 )
-print("the sound rule passed")
+check_distributed(lambda **kwargs: LSTMOptimizer(seed=0, chunk_size=7, **kwargs))
+print("the sound rules passed")
 sound = backend_variables.sum_over_replicas
 for broken in (own_gradients, halved):
     backend_variables.sum_over_replicas = broken
@@ -58,7 +59,7 @@ def test_replicas_train_as_one_device_and_do_not_diverge():
     )
     assert finished.returncode == 0, finished.stderr[-4000:]
     sound, own_gradients, halved = finished.stdout.splitlines()
-    assert sound == "the sound rule passed"
+    assert sound == "the sound rules passed"
     assert own_gradients.startswith(
         "Replicas must hold the same weights and the same optimizer state."
     )

@@ -1,0 +1,266 @@
+"""A learned optimizer: one small LSTM, shared by all coordinates of a model."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_meta.optimizers.coordinates import Coordinates
+from keras_meta.optimizers.gradient_features import log_sign, normalized
+from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+from keras_meta.optimizers.lstm_cell import glorot, initial_weights, lstm_step
+
+INPUTS = ("log_sign", "normalized")
+NUM_FEATURES = 2
+
+
+@keras.saving.register_keras_serializable("keras_meta", "LSTMOptimizer")
+class LSTMOptimizer(LearnedOptimizer):
+    """An LSTM that turns each coordinate's gradients into its steps.
+
+    `w <- w + learning_rate * output_scale * m(features(g), hidden state)`, with one
+    LSTM for all coordinates and a hidden state for each (Andrychowicz et al. 2016,
+    arXiv:1606.04474, section 2.1). Its weights do not depend on the model: what was
+    learned on small models runs on any. Without meta-training it is random.
+
+    All variables go through one LSTM call a step. Models of more than `chunk_size`
+    weights go through it in chunks: the state takes `8 * num_layers * hidden_size`
+    bytes a weight (320 with the defaults), a step for a while as much again, and the
+    LSTM's own intermediate values belong to one chunk.
+
+    A step whose gradient is not finite is skipped, state and all, and counted in
+    `skipped_steps`. Rows of a sparse gradient (embeddings) that the batch did not
+    touch stay as they are.
+
+    Args:
+        learning_rate: float, schedule or callable; multiplies the learned step.
+            Default 1.0.
+        inputs: `"log_sign"`: logarithm and sign of the gradient, output as it is
+            (the paper's); or `"normalized"`: momentum and gradient over the
+            gradient's running size, through a layer of `hidden_size` ELUs, output
+            through tanh (RNNProp: Lv, Jiang & Li 2017, arXiv:1703.03633), which no
+            scale of the loss changes. Default "log_sign".
+        hidden_size: int >= 1. Default 20.
+        num_layers: int >= 1. Default 2.
+        output_scale: float > 0. Default 0.1, that of both papers.
+        log_scale: float > 0, the p of `"log_sign"`: gradients below `exp(-p)` count
+            as small. Default 10.
+        decay: float in (0, 1), of the averages of `"normalized"`. Default 0.95.
+        chunk_size: int >= 1, coordinates that go through the LSTM at once.
+        **kwargs: see `LearnedOptimizer`. Weight decay is multiplied by
+            `output_scale`, about the size of a step.
+
+    Raises:
+        ValueError: if an argument is out of its range.
+
+    Example:
+
+    >>> import keras, keras_meta
+    >>> w = keras.Variable([1.0, 2.0])
+    >>> optimizer = keras_meta.LSTMOptimizer(seed=0)
+    >>> optimizer.apply([[0.2, -0.4]], [w])
+    >>> [round(float(x), 4) for x in w.numpy()]
+    [0.9948, 2.0128]
+    """
+
+    moves_without_gradient = True
+
+    def __init__(
+        self,
+        learning_rate=1.0,
+        inputs="log_sign",
+        hidden_size=20,
+        num_layers=2,
+        output_scale=0.1,
+        log_scale=10.0,
+        decay=0.95,
+        chunk_size=8192,
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        if inputs not in INPUTS:
+            raise ValueError(
+                f"Argument `inputs` must be one of {list(INPUTS)}. "
+                f"Received: inputs={inputs!r}."
+            )
+        self.inputs = inputs
+        self.hidden_size = _count("hidden_size", hidden_size)
+        self.num_layers = _count("num_layers", num_layers)
+        self.chunk_size = _count("chunk_size", chunk_size)
+        self.output_scale = _positive("output_scale", output_scale)
+        self.log_scale = _positive("log_scale", log_scale)
+        self.decay = _positive("decay", decay)
+        if self.decay >= 1.0:
+            raise ValueError(
+                f"Argument `decay` must be below 1. Received: decay={decay!r}."
+            )
+
+    @property
+    def skipped_steps(self):
+        """int, how many steps were skipped because their gradient was not finite."""
+        values = dict(zip(self._state_keys, self._state_variables, strict=True))
+        counter = values.get(("skipped_steps", None))
+        return 0 if counter is None else int(counter.numpy())
+
+    def initial_theta(self, shapes, seed):
+        """Returns the LSTM's weights before meta-learning, whatever the model.
+
+        Args:
+            shapes: not used.
+            seed: int >= 0.
+
+        Returns:
+            Dict of float32 arrays: those of `lstm_cell.initial_weights`,
+            `"output/kernel"` `(hidden_size, 1)`, `"output/bias"` `(1,)`, and with
+            `inputs="normalized"` `"input/kernel"` and `"input/bias"`.
+        """
+        generator = np.random.default_rng(seed)
+        theta, inputs = {}, NUM_FEATURES
+        if self.inputs == "normalized":
+            inputs = self.hidden_size
+            theta["input/kernel"] = glorot(generator, NUM_FEATURES, inputs)
+            theta["input/bias"] = np.zeros(inputs, "float32")
+        theta |= initial_weights(generator, inputs, self.hidden_size, self.num_layers)
+        theta["output/kernel"] = glorot(generator, self.hidden_size, 1)
+        theta["output/bias"] = np.zeros(1, "float32")
+        return theta
+
+    def initial_state(self, theta, parameters):
+        """Returns hidden states of zeros, `(coordinates, hidden_size)` float32 each."""
+        layout = self._layout(parameters)
+        state = {"skipped_steps": ops.zeros((), "float32")}
+        if self.inputs == "normalized":
+            state["mean"] = ops.zeros(layout.shape, "float32")
+            state["mean_square"] = ops.zeros(layout.shape, "float32")
+        for layer in range(self.num_layers):
+            for name in ("hidden", "cell"):
+                state[f"{name}_{layer}"] = ops.zeros(
+                    (*layout.shape, self.hidden_size), "float32"
+                )
+        return state
+
+    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+        """Computes one step; see `LearnedOptimizer.update`."""
+        layout = self._layout(parameters)
+        row = layout.row([ops.cast(g, "float32") for g in gradients])
+        finite = ops.all(ops.isfinite(row))
+        state = dict(state)
+        skipped = state.pop("skipped_steps")
+        # Zeros in its place: what is selected away must have a finite derivative.
+        row = ops.where(finite, row, ops.zeros_like(row))
+
+        def of_chunk(values):
+            gradients = values.pop("gradients")
+            outputs, new = self._outputs(theta, values, gradients, step)
+            new = {name: ops.where(finite, new[name], values[name]) for name in new}
+            return {"steps": ops.where(finite, outputs, 0.0), **new}
+
+        new_state = layout.map(of_chunk, {"gradients": row, **state})
+        steps = layout.tensors(new_state.pop("steps") * self.output_scale)
+        new_parameters = [
+            p + ops.cast(learning_rate * s, p.dtype)
+            for p, s in zip(parameters, steps, strict=True)
+        ]
+        counted = skipped + ops.where(finite, 0.0, 1.0)
+        return new_parameters, {"skipped_steps": counted, **new_state}
+
+    def decay_rates(self, theta, state, parameters):
+        """Returns `output_scale` for each parameter."""
+        return [self.output_scale for _ in parameters]
+
+    def kept_state(self, state, new_state, present):
+        """Returns the new state, but the old of coordinates that had no gradient."""
+        layout = self._layout(present)
+        mask = layout.row([ops.cast(p, "float32") for p in present]) > 0.5
+        kept = {"skipped_steps": new_state["skipped_steps"]}
+        for name in set(state) - {"skipped_steps"}:
+            # (coordinates,) of an average, (coordinates, hidden_size) of the LSTM.
+            wide = ops.reshape(
+                mask, (*layout.shape, *[1] * (len(state[name].shape) - mask.ndim))
+            )
+            kept[name] = ops.where(wide, new_state[name], state[name])
+        return kept
+
+    def set_theta(self, theta, parameters=None, preset=None):
+        """As `LearnedOptimizer.set_theta`; the sizes must be this optimizer's.
+
+        Raises:
+            ValueError: for weights of an LSTM of another size, or not finite.
+        """
+        expected = {
+            name: array.shape for name, array in self.initial_theta({}, 0).items()
+        }
+        received = {str(name): np.shape(value) for name, value in theta.items()}
+        if expected != received:
+            differing = sorted(
+                name
+                for name in expected.keys() | received.keys()
+                if expected.get(name) != received.get(name)
+            )
+            name = differing[0]
+            raise ValueError(
+                "These weights belong to an LSTMOptimizer of another size or with "
+                f"other inputs than hidden_size={self.hidden_size}, num_layers="
+                f"{self.num_layers}, inputs={self.inputs!r}. Received: "
+                f"{name} {received.get(name, 'missing')}, expected "
+                f"{expected.get(name, 'none')}. Leave these arguments as the preset "
+                "has them."
+            )
+        super().set_theta(theta, parameters, preset)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "inputs": self.inputs,
+                "hidden_size": self.hidden_size,
+                "num_layers": self.num_layers,
+                "output_scale": self.output_scale,
+                "log_scale": self.log_scale,
+                "decay": self.decay,
+                "chunk_size": self.chunk_size,
+            }
+        )
+        return config
+
+    def _layout(self, parameters):
+        return Coordinates([p.shape for p in parameters], self.chunk_size)
+
+    def _outputs(self, theta, state, gradients, step):
+        """Returns `(steps, new state)` of one chunk of coordinates."""
+        new = {}
+        if self.inputs == "normalized":
+            features, new["mean"], new["mean_square"] = normalized(
+                gradients, state["mean"], state["mean_square"], step, self.decay
+            )
+            features = ops.elu(
+                ops.matmul(features, theta["input/kernel"]) + theta["input/bias"]
+            )
+        else:
+            features = log_sign(gradients, self.log_scale)
+        outputs, hidden = lstm_step(theta, features, state, self.num_layers)
+        outputs = ops.matmul(outputs, theta["output/kernel"]) + theta["output/bias"]
+        outputs = ops.squeeze(outputs, -1)
+        if self.inputs == "normalized":
+            outputs = ops.tanh(outputs)
+        return outputs, {**new, **hidden}
+
+
+def _count(name, value):
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"Argument `{name}` must be an int >= 1. Received: {name}={value!r}."
+        )
+    return value
+
+
+def _positive(name, value):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0.0 < value < float("inf"):
+        raise ValueError(
+            f"Argument `{name}` must be finite and > 0. Received: {name}={value!r}."
+        )
+    return float(value)
+
+
+# So that `compile(optimizer="lstm_optimizer")` works as "adam" does.
+keras.saving.get_custom_objects()["lstm_optimizer"] = LSTMOptimizer
