@@ -18,6 +18,7 @@ __all__ = [
     "LearnedOptimizer",
     "MetaSGD",
     "MetaTrainer",
+    "OptimizerTrainer",
     "list_presets",
     "learners",
     "load",
@@ -28,12 +29,13 @@ __all__ = [
     "training",
 ]
 
+_LAZY_CLASSES = ("MetaTrainer", "OptimizerTrainer")
 _LAZY_MODULES = ("learners", "tasks", "testing", "training")
 
 
 def __getattr__(name):
-    if name == "MetaTrainer":
-        return importlib.import_module("keras_meta.training").MetaTrainer
+    if name in _LAZY_CLASSES:
+        return getattr(importlib.import_module("keras_meta.training"), name)
     if name in _LAZY_MODULES:
         return importlib.import_module(f"keras_meta.{name}")
     raise AttributeError(f"module 'keras_meta' has no attribute {name!r}")

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_meta.optimizers.argument_checks import checked_count, checked_number
 from keras_meta.optimizers.coordinates import Coordinates
 from keras_meta.optimizers.gradient_features import log_sign, normalized
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
@@ -83,16 +84,17 @@ class LSTMOptimizer(LearnedOptimizer):
                 f"Received: inputs={inputs!r}."
             )
         self.inputs = inputs
-        self.hidden_size = _count("hidden_size", hidden_size)
-        self.num_layers = _count("num_layers", num_layers)
-        self.chunk_size = _count("chunk_size", chunk_size)
-        self.output_scale = _positive("output_scale", output_scale)
-        self.log_scale = _positive("log_scale", log_scale)
-        self.decay = _positive("decay", decay)
-        if self.decay >= 1.0:
-            raise ValueError(
-                f"Argument `decay` must be below 1. Received: decay={decay!r}."
-            )
+        self.hidden_size = checked_count("hidden_size", hidden_size)
+        self.num_layers = checked_count("num_layers", num_layers)
+        self.chunk_size = checked_count("chunk_size", chunk_size)
+        infinity = float("inf")
+        self.output_scale = checked_number(
+            "output_scale", output_scale, 0.0, infinity, low=False
+        )
+        self.log_scale = checked_number(
+            "log_scale", log_scale, 0.0, infinity, low=False
+        )
+        self.decay = checked_number("decay", decay, 0.0, 1.0, low=False)
 
     @property
     def skipped_steps(self):
@@ -243,23 +245,6 @@ class LSTMOptimizer(LearnedOptimizer):
         if self.inputs == "normalized":
             outputs = ops.tanh(outputs)
         return outputs, {**new, **hidden}
-
-
-def _count(name, value):
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(
-            f"Argument `{name}` must be an int >= 1. Received: {name}={value!r}."
-        )
-    return value
-
-
-def _positive(name, value):
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0.0 < value < float("inf"):
-        raise ValueError(
-            f"Argument `{name}` must be finite and > 0. Received: {name}={value!r}."
-        )
-    return float(value)
 
 
 # So that `compile(optimizer="lstm_optimizer")` works as "adam" does.

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_meta.optimizers.argument_checks import checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.parameter_specs import ParameterSpec, specs_of
 from keras_meta.optimizers.rate_matching import (
@@ -80,12 +81,9 @@ class MetaSGD(LearnedOptimizer):
         self.granularity = granularity
         self.rate_map = rate_map
         self.online = bool(online)
-        if not hypergradient_rate >= 0.0 or hypergradient_rate == float("inf"):
-            raise ValueError(
-                "Argument `hypergradient_rate` must be finite and >= 0. "
-                f"Received: hypergradient_rate={hypergradient_rate!r}."
-            )
-        self.hypergradient_rate = float(hypergradient_rate)
+        self.hypergradient_rate = checked_number(
+            "hypergradient_rate", hypergradient_rate, 0.0, float("inf")
+        )
 
     def initial_theta(self, shapes, seed):
         """Returns the rates that meta-learning starts from.

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_meta.optimizers.argument_checks import checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 
 
@@ -34,12 +35,7 @@ class SGD(LearnedOptimizer):
 
     def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs):
         super().__init__(learning_rate=learning_rate, **kwargs)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(
-                "Argument `momentum` must be in [0, 1). "
-                f"Received: momentum={momentum!r}."
-            )
-        self.momentum = float(momentum)
+        self.momentum = checked_number("momentum", momentum, 0.0, 1.0)
         self.nesterov = bool(nesterov)
 
     @classmethod

@@ -1,11 +1,10 @@
 """Regression on sine waves: the field's first benchmark."""
 
-import numbers
-
 import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
+from keras_meta.tasks.ranges import checked_range
 from keras_meta.tasks.task import Episode, TaskDistribution, check_count
 
 
@@ -51,10 +50,10 @@ class Sinusoid(TaskDistribution):
     ):
         self.shots = check_count("shots", shots)
         self.queries = check_count("queries", queries)
-        self.frequency = _check_range("frequency", frequency)
-        self.amplitude = _check_range("amplitude", amplitude)
-        self.phase = _check_range("phase", phase)
-        self.input_range = _check_range("input_range", input_range)
+        self.frequency = checked_range("frequency", frequency)
+        self.amplitude = checked_range("amplitude", amplitude)
+        self.phase = checked_range("phase", phase)
+        self.input_range = checked_range("input_range", input_range)
         examples = self.shots + self.queries
         ranges = [self.frequency, self.amplitude, self.phase]
         ranges += [self.input_range] * examples
@@ -102,21 +101,3 @@ class Sinusoid(TaskDistribution):
                 "input_range": list(self.input_range),
             }
         }
-
-
-def _check_range(name, value):
-    """Returns (low, high) as floats; a single number is both."""
-    pair = (value, value) if isinstance(value, numbers.Real) else value
-    try:
-        low, high = (float(end) for end in pair)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Argument `{name}` must be a number or a pair (low, high). "
-            f"Received: {name}={value!r}."
-        ) from error
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-        raise ValueError(
-            f"Argument `{name}` must be finite, with low <= high. "
-            f"Received: {name}={value!r}."
-        )
-    return low, high

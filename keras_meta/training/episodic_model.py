@@ -8,6 +8,7 @@ from keras_meta.training.episodic_step import EpisodicStep
 from keras_meta.training.file_saving import save_atomically
 from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
 from keras_meta.training.meta_evaluation import evaluate_tasks
+from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import checked_choice, checked_task_seed
 
 
@@ -15,16 +16,18 @@ class EpisodicModel(EpisodicStep):
     """A learner of tasks with Keras' own training loop around it.
 
     Args:
-        model: built `keras.Model`.
+        model: built `keras.Model`; None for a learner whose tasks bring their own.
         seed: int in [0, 2**32) or None.
         name: str.
     """
+
+    source_class = TaskSource
 
     def __init__(self, model, seed, name):
         super().__init__(name=name)
         self.seed = checked_task_seed(seed)
         self.model = model
-        self._num_trainable = len(model.trainable_variables)
+        self._num_trainable = len(model.trainable_variables) if model else 0
         self._engine = None
         self._functions = {}
         self._trackers = ()
@@ -42,7 +45,7 @@ class EpisodicModel(EpisodicStep):
     @property
     def losses(self):
         """The model's own losses: regularisers and `add_loss`."""
-        return self.model.losses
+        return self.model.losses if self.model else []
 
     def compile(
         self,
@@ -71,7 +74,7 @@ class EpisodicModel(EpisodicStep):
         checked_choice("jit_compile", jit_compile, (True, False, "auto"))
         steps = 1 if steps_per_execution is None else steps_per_execution
         check_count("steps_per_execution", steps)
-        if loss is None and not self.losses:
+        if loss is None and self.model and not self.losses:
             raise ValueError(
                 "Argument `loss` of `compile()` must name the loss of the tasks, such "
                 'as "mse" or "sparse_categorical_crossentropy". Received: loss=None.'

@@ -8,7 +8,6 @@ from keras_meta.training.fit_callbacks import (
     ResumePoint,
     mend_backup,
 )
-from keras_meta.training.task_source import TaskSource
 
 DEFAULT_STEPS_PER_EPOCH = 100
 
@@ -30,7 +29,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
         check_count("steps_per_epoch", steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
     batch = trainer.meta_batch_size
-    source = TaskSource(tasks, stream=2 * trainer.seed)
+    source = trainer.source_class(tasks, stream=2 * trainer.seed)
     trainer.check_episode(source)
     if steps_per_epoch is None:
         steps_per_epoch = (
@@ -41,7 +40,7 @@ def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
     check_count("validation_episodes", episodes)
     validation_source = None
     if validation_tasks is not None:
-        validation_source = TaskSource(
+        validation_source = trainer.source_class(
             validation_tasks, 2 * trainer.seed + 1, "validation_tasks"
         )
         trainer.check_episode(validation_source)

@@ -32,7 +32,7 @@ def learner_card(learner, model, title):
     if learner.last_evaluation:
         # JSON has no NaN: what diverged is null.
         card["evaluation"] = keras.tree.map_structure(
-            _finite_or_none, learner.last_evaluation
+            finite_or_none, learner.last_evaluation
         )
     numpy_of = keras.ops.convert_to_numpy
     return (
@@ -104,5 +104,6 @@ def restored(learner, preset):
     return learner
 
 
-def _finite_or_none(value):
+def finite_or_none(value):
+    """Returns a value for JSON, which has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

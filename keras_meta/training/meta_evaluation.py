@@ -5,7 +5,6 @@ import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
-from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import checked_task_seed
 
 # Streams of task seeds above this one are evaluation's; training's are below.
@@ -27,7 +26,9 @@ def evaluate_tasks(trainer, tasks, episodes, num_steps, meta_batch_size, seed, v
             f"Received: episodes={episodes}."
         )
     batch = min(check_count("meta_batch_size", meta_batch_size), episodes)
-    source = TaskSource(tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed))
+    source = trainer.source_class(
+        tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed)
+    )
     trainer.prepare(source)
     function = trainer.history_function(source, num_steps, batch)
     progress = keras.utils.Progbar(

@@ -113,8 +113,12 @@ def adapted_variables(model, adapt):
     return chosen
 
 
-def learned_inner_optimizer(optimizer):
+def learned_inner_optimizer(optimizer, argument="inner_optimizer"):
     """Returns the inner optimizer as a `LearnedOptimizer`.
+
+    Args:
+        optimizer: what the caller passed.
+        argument: str, the argument's name, for the messages.
 
     Raises:
         TypeError: if it is neither that nor a plain `keras.optimizers.SGD`.
@@ -132,16 +136,16 @@ def learned_inner_optimizer(optimizer):
         ]
         if unusable:
             raise ValueError(
-                f"The inner optimizer must not set {unusable}: an inner loop takes "
+                f"`{argument}` must not set {unusable}: an inner loop takes "
                 "every step in full. Set them where the optimizer is used in `fit`."
             )
         return optimizer
     if isinstance(optimizer, keras.optimizers.SGD):
         return SGD.from_keras(optimizer)
     raise TypeError(
-        "Argument `inner_optimizer` must be a `keras_meta.LearnedOptimizer`, such as "
+        f"Argument `{argument}` must be a `keras_meta.LearnedOptimizer`, such as "
         "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
-        f"Received: inner_optimizer={optimizer!r}."
+        f"Received: {argument}={optimizer!r}."
     )
 
 

@@ -1,10 +1,10 @@
-"""SGD, MetaSGD and LSTMOptimizer pass `check_optimizer` on this process' backend."""
+"""Every rule passes `check_optimizer` on this process' backend."""
 
 import functools
 
 import pytest
 
-from keras_meta.optimizers import SGD, LSTMOptimizer, MetaSGD
+from keras_meta.optimizers import SGD, Adam, LSTMOptimizer, MetaSGD, RMSprop
 from keras_meta.testing import available_checks, check_optimizer
 
 # What other settings of a rule can break; the rest of Keras' settings is the base
@@ -33,6 +33,8 @@ OF_STATE = [
 OTHERS = {
     "sgd": functools.partial(SGD, seed=0),
     "sgd_nesterov": functools.partial(SGD, seed=0, momentum=0.9, nesterov=True),
+    "adam": functools.partial(Adam, seed=0),
+    "rmsprop": functools.partial(RMSprop, seed=0),
     "meta_sgd_tensor": functools.partial(MetaSGD, seed=0, granularity="tensor"),
     "meta_sgd_linear": functools.partial(MetaSGD, seed=0, rate_map="linear"),
     "meta_sgd_online": functools.partial(
@@ -72,6 +74,7 @@ def test_other_rules_and_settings(name):
     "name",
     [
         "sgd_nesterov",
+        "adam",
         "meta_sgd_online_linear_layer",
         "lstm_chunked",
         "lstm_normalized",

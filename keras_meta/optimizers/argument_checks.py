@@ -1,0 +1,37 @@
+"""Checks of the optimizers' arguments."""
+
+import math
+import numbers
+
+
+def checked_count(name, value):
+    """Returns `value` if it is an int >= 1, else raises ValueError."""
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not integer or value < 1:
+        raise ValueError(
+            f"Argument `{name}` must be an int >= 1. Received: {name}={value!r}."
+        )
+    return int(value)
+
+
+def checked_number(name, value, lowest, end, low=True):
+    """Returns `value` as a float if it is a number in its range.
+
+    Args:
+        name: str, the argument's name, for the message.
+        value: what the caller passed.
+        lowest: float, the lower end.
+        end: float, the upper end, not included.
+        low: bool, whether `lowest` itself is allowed.
+
+    Raises:
+        ValueError: otherwise.
+    """
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if number and lowest <= value < end and (low or value > lowest):
+        return float(value)
+    if math.isinf(end):
+        wanted = f"finite and {'>=' if low else '>'} {lowest:g}"
+    else:
+        wanted = f"in {'[' if low else '('}{lowest:g}, {end:g})"
+    raise ValueError(f"Argument `{name}` must be {wanted}. Received: {name}={value!r}.")

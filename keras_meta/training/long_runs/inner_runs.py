@@ -1,0 +1,162 @@
+"""Runs that go on from meta-step to meta-step, each to its own horizon."""
+
+import math
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_meta.tasks import counter_random
+from keras_meta.training.long_runs.rule_unroll import Runs
+
+HORIZON_STREAM = 5000  # of a task's seed; the problems draw from lower ones
+
+
+class InnerRuns(keras.layers.Layer):
+    """The state of several tasks' runs, in variables that checkpoints hold.
+
+    A run that has reached its horizon is replaced by a new one on the next task. The
+    first runs end at staggered horizons, so that a meta-batch sees runs of every age.
+
+    Args:
+        unroll: `RuleUnroll`.
+        meta_gradient: object of `LONG_RUN_GRADIENTS`.
+        theta: dict from name to array, for the shapes.
+        num_tasks: int >= 1.
+        horizon: pair of int, the least and the greatest, drawn uniformly in the
+            logarithm for each run.
+        truncation: int >= 1, steps of a window.
+    """
+
+    def __init__(self, unroll, meta_gradient, theta, num_tasks, horizon, truncation):
+        super().__init__()
+        self.unroll = unroll
+        self.meta_gradient = meta_gradient
+        self.num_tasks = num_tasks
+        self.horizon = horizon
+        self.truncation = truncation
+        self.num_runs = num_tasks * meta_gradient.particles
+
+        def weights(name, specs, count):
+            return [
+                self.add_weight(
+                    name=f"{name}_{index}",
+                    shape=(count, *spec.shape),
+                    dtype=spec.dtype.name,
+                    initializer="zeros",
+                    trainable=False,
+                )
+                for index, spec in enumerate(specs)
+            ]
+
+        integer = tf.TensorSpec((), tf.int64)
+        self.parameters = weights("parameter", unroll.parameter_specs, self.num_runs)
+        self.state = weights("state", unroll.state_specs, self.num_runs)
+        self.carried = weights(
+            "carried", meta_gradient.carried(theta, unroll), num_tasks
+        )
+        # Of each task: its number, steps taken, and the step at which it ends.
+        self.number, self.step, self.end = weights("place", [integer] * 3, num_tasks)
+        self.built = True
+
+    def values(self):
+        """Returns all variables' values, in the order in which `keep` takes them."""
+        return [tf.convert_to_tensor(v.value) for v in self.weights]
+
+    def keep(self, values):
+        """Writes what `after` returned."""
+        for variable, value in zip(self.weights, values, strict=True):
+            variable.assign(value)
+
+    def begun(self, theta, stream, greatest):
+        """Returns the runs at the start of the next window, new ones where due.
+
+        Args:
+            theta: dict from name to tensor.
+            stream: int64 scalar, the first number of the tasks' seeds.
+            greatest: int64 scalar, no run gets a longer horizon.
+
+        Returns:
+            Tuple `(runs, data, carried, places)`: `Runs`, the problems' data, list of
+            tensors, and int64 `(3, num_tasks)`: numbers, steps, ends.
+        """
+        number, step, end = (
+            tf.convert_to_tensor(v.value) for v in (self.number, self.step, self.end)
+        )
+        slots = tf.range(self.num_tasks, dtype="int64")
+        is_first = end == 0
+        due = step >= end
+        number = tf.where(
+            due, tf.where(is_first, slots, number + self.num_tasks), number
+        )
+        seeds = tf.stack([tf.fill(tf.shape(number), stream), number], axis=1)
+        horizons = tf.vectorized_map(self._horizon, seeds)
+        share = (slots + 1) / self.num_tasks
+        staggered = tf.cast(tf.cast(horizons, share.dtype) * share, "int64")
+        horizons = tf.minimum(tf.where(is_first, staggered, horizons), greatest)
+        windows = tf.maximum(tf.math.floordiv(horizons, self.truncation), 1)
+        end = tf.where(due, windows * self.truncation, end)
+        step = tf.where(due, tf.zeros_like(step), step)
+
+        def of_runs(values):
+            return tf.tile(
+                values, [self.meta_gradient.particles, *[1] * (values.shape.rank - 1)]
+            )
+
+        due_runs, run_seeds = of_runs(due), of_runs(seeds)
+        data, fresh = self.unroll.sampled(run_seeds)
+        parameters = _replaced(due_runs, fresh, self.parameters)
+        started = self.unroll.started(theta, fresh)
+        state = _replaced(due_runs, started, self.state)
+        carried = _replaced(
+            due, [tf.zeros(v.shape, v.dtype) for v in self.carried], self.carried
+        )
+        runs = Runs(parameters, state, of_runs(tf.cast(step, "int32")), run_seeds)
+        return runs, data, carried, tf.stack([number, step, end])
+
+    def after(self, result, places, lost):
+        """Returns the values to `keep` after a window.
+
+        Args:
+            result: `WindowResult`.
+            places: int64 `(3, num_tasks)`, as `begun` returned it.
+            lost: bool `(num_tasks,)`, whether a run is to be given up.
+        """
+        number, step, end = tf.unstack(places)
+        step = tf.where(lost, end, step + self.truncation)
+        return [
+            *result.runs.parameters,
+            *result.runs.state,
+            *result.carried,
+            number,
+            step,
+            end,
+        ]
+
+    def _horizon(self, seed):
+        low, high = (math.log(end) for end in self.horizon)
+        draw = counter_random.uniform(seed, (), low, high, stream=HORIZON_STREAM)
+        return tf.cast(tf.round(tf.exp(draw)), "int64")
+
+
+def _replaced(due, fresh, variables):
+    values = []
+    for new, variable in zip(fresh, variables, strict=True):
+        old = tf.convert_to_tensor(variable.value)
+        chosen = tf.reshape(due, [-1, *[1] * (old.shape.rank - 1)])
+        values.append(tf.where(chosen, tf.cast(new, old.dtype), old))
+    return values
+
+
+def curriculum_horizon(step, curriculum, truncation, greatest):
+    """Returns the longest horizon at a meta-step, an int64 scalar.
+
+    It grows from `truncation` to `greatest` by equal factors, over `curriculum`
+    meta-steps (Chen et al. 2020, arXiv:2010.09089, section 3.1: from short unrolls to
+    long ones).
+    """
+    if not curriculum:
+        return tf.constant(greatest, "int64")
+    share = tf.minimum(tf.cast(step, "float32") / curriculum, 1.0)
+    factor = np.float32(math.log(greatest / truncation))
+    return tf.cast(tf.round(truncation * tf.exp(share * factor)), "int64")
