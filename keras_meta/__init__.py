@@ -7,7 +7,13 @@ does not need TensorFlow: what does is imported on first use.
 
 import importlib
 
-from keras_meta.optimizers import SGD, LearnedOptimizer, LSTMOptimizer, MetaSGD
+from keras_meta.optimizers import (
+    SGD,
+    LearnedOptimizer,
+    LSTMOptimizer,
+    MetaLSTM,
+    MetaSGD,
+)
 from keras_meta.presets import list_presets, load
 
 __version__ = "0.1.0"
@@ -16,6 +22,7 @@ __all__ = [
     "SGD",
     "LSTMOptimizer",
     "LearnedOptimizer",
+    "MetaLSTM",
     "MetaSGD",
     "MetaTrainer",
     "OptimizerTrainer",

@@ -3,8 +3,17 @@
 from keras_meta.optimizers.adam import Adam
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.lstm_optimizer import LSTMOptimizer
+from keras_meta.optimizers.meta_lstm import MetaLSTM
 from keras_meta.optimizers.meta_sgd import MetaSGD
 from keras_meta.optimizers.rmsprop import RMSprop
 from keras_meta.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "LSTMOptimizer", "LearnedOptimizer", "MetaSGD", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "LSTMOptimizer",
+    "LearnedOptimizer",
+    "MetaLSTM",
+    "MetaSGD",
+    "RMSprop",
+]

@@ -68,6 +68,41 @@ def sum_over_replicas(optimizer, gradients, variables):
     return [gradient for gradient, _ in pairs]
 
 
+def note_loss(optimizer, loss):
+    """Keeps the loss for the step that follows in the same trace. TensorFlow only."""
+    if keras.backend.backend() == "tensorflow":
+        optimizer._noted_loss = lambda: loss  # In a function: Keras tracks nothing.
+
+
+def taken_loss(optimizer):
+    """Returns the noted loss, summed over replicas; None if there is none.
+
+    Keras divides the loss by the number of replicas before it tells the optimizer.
+    """
+    noted = getattr(optimizer, "_noted_loss", None)
+    if noted is None:
+        return None
+    optimizer._noted_loss = None
+    import tensorflow as tf
+
+    loss = noted()
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    if tf.is_symbolic_tensor(loss):
+        # A loss of a trace that never stepped: its graph is not around this one.
+        while graph is not None and graph is not loss.graph:
+            graph = getattr(graph, "outer_graph", None)
+        if graph is None:
+            return None
+    elif graph is not None:
+        return None
+    loss = tf.cast(loss, "float32")
+    if tf.distribute.in_cross_replica_context():
+        return loss
+    return tf.distribute.get_replica_context().all_reduce(
+        tf.distribute.ReduceOp.SUM, loss
+    )
+
+
 def assign_all(optimizer, variables, values):
     """Writes each value to its variable, on every replica alike."""
     values = [

@@ -26,7 +26,11 @@ class LearnedOptimizer(LearnedValues):
     and their slots; the rule sees a zero gradient for them. A rule that moves where
     the gradient is zero says so by `moves_without_gradient = True`: then rows of a
     sparse gradient that are zero keep value and state, too (not under clipping or
-    accumulation, where Keras makes gradients dense first).
+    accumulation, where Keras makes gradients dense first). A rule with
+    `uses_loss = True` takes one more argument in `update`, `loss`: a float32 scalar,
+    or None where Keras does not tell it (on the JAX and torch backends, and inside
+    other optimizers). A loop of your own tells it by `optimizer.scale_loss(loss)`
+    before `optimizer.apply(...)`.
 
     Args:
         learning_rate: float, or a `keras.optimizers.schedules` schedule, or a
@@ -60,6 +64,7 @@ class LearnedOptimizer(LearnedValues):
     """
 
     moves_without_gradient = False
+    uses_loss = False
 
     # ---- the rule: overridden by subclasses -------------------------------------
 
@@ -104,7 +109,9 @@ class LearnedOptimizer(LearnedValues):
             "parameters, step, learning_rate)`."
         )
 
-    def pure_step(self, theta, state, gradients, parameters, step, decays=None):
+    def pure_step(
+        self, theta, state, gradients, parameters, step, decays=None, loss=None
+    ):
         """Computes what one `apply` does: clipping, weight decay and `update`; pure.
 
         It is what `keras_meta.MetaTrainer` differentiates.
@@ -114,6 +121,7 @@ class LearnedOptimizer(LearnedValues):
                 rate is the optimizer's own: its schedule at `step`, or its value.
             decays: list of bool, whether weight decay applies to each parameter.
                 Default: to all.
+            loss: float32 scalar or None, for rules with `uses_loss`.
 
         Returns:
             Tuple `(new_parameters, new_state)`.
@@ -131,6 +139,7 @@ class LearnedOptimizer(LearnedValues):
             step,
             ops.cast(rate, "float32"),
             [True] * len(parameters) if decays is None else decays,
+            loss,
         )
 
     def decay_rates(self, theta, state, parameters):
@@ -213,6 +222,12 @@ class LearnedOptimizer(LearnedValues):
         self._specs = specs
         self._restored_arrays = None
 
+    def scale_loss(self, loss):
+        """As Keras'; a rule with `uses_loss` sees the loss at the next step."""
+        if self.uses_loss:
+            backend_variables.note_loss(self, loss)
+        return super().scale_loss(loss)
+
     def _apply_weight_decay(self, variables):
         """Does nothing: `_backend_update_step` decays, scaled by `decay_rates`."""
 
@@ -259,6 +274,7 @@ class LearnedOptimizer(LearnedValues):
                 i in chosen and self._use_weight_decay(everything[i])
                 for i in range(len(everything))
             ],
+            backend_variables.taken_loss(self) if self.uses_loss else None,
         )
         if set(state) == set(old_state) and (sparse or len(chosen) < len(everything)):
             present = [
@@ -294,7 +310,7 @@ class LearnedOptimizer(LearnedValues):
     # ---- private ----------------------------------------------------------------
 
     def _decayed_update(
-        self, theta, state, gradients, parameters, step, learning_rate, decays
+        self, theta, state, gradients, parameters, step, learning_rate, decays, loss
     ):
         if self.weight_decay is not None:
             rates = self.decay_rates(theta, state, parameters)
@@ -304,7 +320,10 @@ class LearnedOptimizer(LearnedValues):
                 else p
                 for p, rate, decay in zip(parameters, rates, decays, strict=True)
             ]
-        return self.update(theta, state, gradients, parameters, step, learning_rate)
+        seen = {"loss": loss} if self.uses_loss else {}
+        return self.update(
+            theta, state, gradients, parameters, step, learning_rate, **seen
+        )
 
     def _starting_state(self, theta, variables):
         """Returns `[(name, index of the parameter or None, array), ...]`."""

@@ -5,9 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_meta.optimizers.argument_checks import checked_count, checked_number
-from keras_meta.optimizers.coordinates import Coordinates
+from keras_meta.optimizers.coordinate_rule import CoordinateRule
 from keras_meta.optimizers.gradient_features import log_sign, normalized
-from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.lstm_cell import glorot, initial_weights, lstm_step
 
 INPUTS = ("log_sign", "normalized")
@@ -15,7 +14,7 @@ NUM_FEATURES = 2
 
 
 @keras.saving.register_keras_serializable("keras_meta", "LSTMOptimizer")
-class LSTMOptimizer(LearnedOptimizer):
+class LSTMOptimizer(CoordinateRule):
     """An LSTM that turns each coordinate's gradients into its steps.
 
     `w <- w + learning_rate * output_scale * m(features(g), hidden state)`, with one
@@ -63,8 +62,6 @@ class LSTMOptimizer(LearnedOptimizer):
     [0.9948, 2.0128]
     """
 
-    moves_without_gradient = True
-
     def __init__(
         self,
         learning_rate=1.0,
@@ -77,7 +74,7 @@ class LSTMOptimizer(LearnedOptimizer):
         chunk_size=8192,
         **kwargs,
     ):
-        super().__init__(learning_rate=learning_rate, **kwargs)
+        super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
         if inputs not in INPUTS:
             raise ValueError(
                 f"Argument `inputs` must be one of {list(INPUTS)}. "
@@ -86,7 +83,6 @@ class LSTMOptimizer(LearnedOptimizer):
         self.inputs = inputs
         self.hidden_size = checked_count("hidden_size", hidden_size)
         self.num_layers = checked_count("num_layers", num_layers)
-        self.chunk_size = checked_count("chunk_size", chunk_size)
         infinity = float("inf")
         self.output_scale = checked_number(
             "output_scale", output_scale, 0.0, infinity, low=False
@@ -96,19 +92,8 @@ class LSTMOptimizer(LearnedOptimizer):
         )
         self.decay = checked_number("decay", decay, 0.0, 1.0, low=False)
 
-    @property
-    def skipped_steps(self):
-        """int, how many steps were skipped because their gradient was not finite."""
-        values = dict(zip(self._state_keys, self._state_variables, strict=True))
-        counter = values.get(("skipped_steps", None))
-        return 0 if counter is None else int(counter.numpy())
-
-    def initial_theta(self, shapes, seed):
-        """Returns the LSTM's weights before meta-learning, whatever the model.
-
-        Args:
-            shapes: not used.
-            seed: int >= 0.
+    def theta_arrays(self, seed):
+        """Returns the LSTM's weights before meta-learning.
 
         Returns:
             Dict of float32 arrays: those of `lstm_cell.initial_weights`,
@@ -126,109 +111,18 @@ class LSTMOptimizer(LearnedOptimizer):
         theta["output/bias"] = np.zeros(1, "float32")
         return theta
 
-    def initial_state(self, theta, parameters):
-        """Returns hidden states of zeros, `(coordinates, hidden_size)` float32 each."""
-        layout = self._layout(parameters)
-        state = {"skipped_steps": ops.zeros((), "float32")}
+    def coordinate_state(self):
+        """Returns hidden states and, of `"normalized"`, averages: zeros."""
+        state = {}
         if self.inputs == "normalized":
-            state["mean"] = ops.zeros(layout.shape, "float32")
-            state["mean_square"] = ops.zeros(layout.shape, "float32")
+            state |= {"mean": ((), 0.0), "mean_square": ((), 0.0)}
         for layer in range(self.num_layers):
             for name in ("hidden", "cell"):
-                state[f"{name}_{layer}"] = ops.zeros(
-                    (*layout.shape, self.hidden_size), "float32"
-                )
+                state[f"{name}_{layer}"] = ((self.hidden_size,), 0.0)
         return state
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
-        """Computes one step; see `LearnedOptimizer.update`."""
-        layout = self._layout(parameters)
-        row = layout.row([ops.cast(g, "float32") for g in gradients])
-        finite = ops.all(ops.isfinite(row))
-        state = dict(state)
-        skipped = state.pop("skipped_steps")
-        # Zeros in its place: what is selected away must have a finite derivative.
-        row = ops.where(finite, row, ops.zeros_like(row))
-
-        def of_chunk(values):
-            gradients = values.pop("gradients")
-            outputs, new = self._outputs(theta, values, gradients, step)
-            new = {name: ops.where(finite, new[name], values[name]) for name in new}
-            return {"steps": ops.where(finite, outputs, 0.0), **new}
-
-        new_state = layout.map(of_chunk, {"gradients": row, **state})
-        steps = layout.tensors(new_state.pop("steps") * self.output_scale)
-        new_parameters = [
-            p + ops.cast(learning_rate * s, p.dtype)
-            for p, s in zip(parameters, steps, strict=True)
-        ]
-        counted = skipped + ops.where(finite, 0.0, 1.0)
-        return new_parameters, {"skipped_steps": counted, **new_state}
-
-    def decay_rates(self, theta, state, parameters):
-        """Returns `output_scale` for each parameter."""
-        return [self.output_scale for _ in parameters]
-
-    def kept_state(self, state, new_state, present):
-        """Returns the new state, but the old of coordinates that had no gradient."""
-        layout = self._layout(present)
-        mask = layout.row([ops.cast(p, "float32") for p in present]) > 0.5
-        kept = {"skipped_steps": new_state["skipped_steps"]}
-        for name in set(state) - {"skipped_steps"}:
-            # (coordinates,) of an average, (coordinates, hidden_size) of the LSTM.
-            wide = ops.reshape(
-                mask, (*layout.shape, *[1] * (len(state[name].shape) - mask.ndim))
-            )
-            kept[name] = ops.where(wide, new_state[name], state[name])
-        return kept
-
-    def set_theta(self, theta, parameters=None, preset=None):
-        """As `LearnedOptimizer.set_theta`; the sizes must be this optimizer's.
-
-        Raises:
-            ValueError: for weights of an LSTM of another size, or not finite.
-        """
-        expected = {
-            name: array.shape for name, array in self.initial_theta({}, 0).items()
-        }
-        received = {str(name): np.shape(value) for name, value in theta.items()}
-        if expected != received:
-            differing = sorted(
-                name
-                for name in expected.keys() | received.keys()
-                if expected.get(name) != received.get(name)
-            )
-            name = differing[0]
-            raise ValueError(
-                "These weights belong to an LSTMOptimizer of another size or with "
-                f"other inputs than hidden_size={self.hidden_size}, num_layers="
-                f"{self.num_layers}, inputs={self.inputs!r}. Received: "
-                f"{name} {received.get(name, 'missing')}, expected "
-                f"{expected.get(name, 'none')}. Leave these arguments as the preset "
-                "has them."
-            )
-        super().set_theta(theta, parameters, preset)
-
-    def get_config(self):
-        config = super().get_config()
-        config.update(
-            {
-                "inputs": self.inputs,
-                "hidden_size": self.hidden_size,
-                "num_layers": self.num_layers,
-                "output_scale": self.output_scale,
-                "log_scale": self.log_scale,
-                "decay": self.decay,
-                "chunk_size": self.chunk_size,
-            }
-        )
-        return config
-
-    def _layout(self, parameters):
-        return Coordinates([p.shape for p in parameters], self.chunk_size)
-
-    def _outputs(self, theta, state, gradients, step):
-        """Returns `(steps, new state)` of one chunk of coordinates."""
+    def coordinate_step(self, theta, state, gradients, parameters, step, loss):
+        """Returns moves and new states; see `CoordinateRule`."""
         new = {}
         if self.inputs == "normalized":
             features, new["mean"], new["mean_square"] = normalized(
@@ -244,7 +138,25 @@ class LSTMOptimizer(LearnedOptimizer):
         outputs = ops.squeeze(outputs, -1)
         if self.inputs == "normalized":
             outputs = ops.tanh(outputs)
-        return outputs, {**new, **hidden}
+        return self.output_scale * outputs, {**new, **hidden}
+
+    def decay_rates(self, theta, state, parameters):
+        """Returns `output_scale` for each parameter."""
+        return [self.output_scale for _ in parameters]
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "inputs": self.inputs,
+                "hidden_size": self.hidden_size,
+                "num_layers": self.num_layers,
+                "output_scale": self.output_scale,
+                "log_scale": self.log_scale,
+                "decay": self.decay,
+            }
+        )
+        return config
 
 
 # So that `compile(optimizer="lstm_optimizer")` works as "adam" does.

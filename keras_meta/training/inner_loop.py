@@ -93,11 +93,18 @@ class InnerLoop:
             gradients = tape.gradient(
                 loss, moving, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
+            # An embedding's are sparse (`tf.IndexedSlices`).
+            gradients = [tf.convert_to_tensor(g) for g in gradients]
             if hold_gradients:
                 gradients = [tf.stop_gradient(g) for g in gradients]
             with keras.StatelessScope(own_variables):
                 moving, state = self.optimizer.pure_step(
-                    theta, state, gradients, moving, index
+                    theta,
+                    state,
+                    gradients,
+                    moving,
+                    index,
+                    loss=tf.stop_gradient(loss) if hold_gradients else loss,
                 )
             return moving, state, others
 

@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from keras_meta.optimizers import SGD, Adam, LSTMOptimizer, MetaSGD, RMSprop
+from keras_meta.optimizers import SGD, Adam, LSTMOptimizer, MetaLSTM, MetaSGD, RMSprop
 from keras_meta.testing import available_checks, check_optimizer
 
 # What other settings of a rule can break; the rest of Keras' settings is the base
@@ -49,6 +49,10 @@ OTHERS = {
         hypergradient_rate=0.01,
     ),
     "lstm_chunked": functools.partial(LSTMOptimizer, seed=0, chunk_size=7),
+    # The reference runs of `check_optimizer` do not know a loss.
+    "meta_lstm": functools.partial(
+        MetaLSTM, seed=0, use_loss=False, initial_rate=0.1, initial_decay=0.01
+    ),
     "lstm_normalized": functools.partial(
         LSTMOptimizer, seed=0, inputs="normalized", num_layers=1
     ),
@@ -77,6 +81,7 @@ def test_other_rules_and_settings(name):
         "adam",
         "meta_sgd_online_linear_layer",
         "lstm_chunked",
+        "meta_lstm",
         "lstm_normalized",
     ],
 )

@@ -68,7 +68,7 @@ class Imitation:
             data, parameters, state, teacher_state, step, seed = values
             loss, gradients = unroll.loss_and_gradients(data, parameters, step, seed)
             proposed, state = unroll.take_step(
-                window.theta, parameters, gradients, state, step
+                window.theta, parameters, gradients, state, step, loss
             )
             taken, teacher_state = self.teacher.pure_step(
                 {},

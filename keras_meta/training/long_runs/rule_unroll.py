@@ -122,7 +122,7 @@ class RuleUnroll:
             own, data, parameters, state, step, seed = values
             loss, gradients = self.loss_and_gradients(data, parameters, step, seed)
             parameters, state = self.take_step(
-                own or theta, parameters, gradients, state, step
+                own or theta, parameters, gradients, state, step, loss
             )
             return loss, gradients, parameters, state
 
@@ -218,20 +218,22 @@ class RuleUnroll:
         carried = [tf.zeros((num_runs, *s.shape)) for s in self.parameter_specs]
 
         def of_step(values):
-            data, parameters, gradients, state, step, seed, wanted, wanted_state = (
-                values
-            )
+            data, parameters, loss, gradients, state, step, seed = values[:7]
+            wanted, wanted_state = values[7:]
             watched = [theta[name] for name in names]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([parameters, state, watched])
                 if self.second_order:
-                    _, gradients = self.loss_and_gradients(data, parameters, step, seed)
+                    loss, gradients = self.loss_and_gradients(
+                        data, parameters, step, seed
+                    )
                 new_parameters, new_state = self.take_step(
                     dict(zip(names, watched, strict=True)),
                     parameters,
                     gradients,
                     state,
                     step,
+                    loss,
                 )
                 products = [
                     tf.reduce_sum(out * want)
@@ -263,6 +265,7 @@ class RuleUnroll:
                 (
                     data,
                     [p[index] for p in trajectory.parameters],
+                    trajectory.losses[index],
                     [g[index] for g in trajectory.gradients],
                     [s[index] for s in trajectory.state],
                     runs.step + index,
@@ -284,10 +287,15 @@ class RuleUnroll:
         )
         return dict(zip(names, gradients, strict=True))
 
-    def take_step(self, theta, parameters, gradients, state, step):
+    def take_step(self, theta, parameters, gradients, state, step, loss):
         """Returns one run's `(parameters, flat state)` after the rule's step."""
         parameters, state = self.rule.pure_step(
-            theta, nested_state(self.state_keys, state), gradients, parameters, step
+            theta,
+            nested_state(self.state_keys, state),
+            gradients,
+            parameters,
+            step,
+            loss=loss,
         )
         flat = flat_state(state, len(parameters))
         return parameters, [value for _, _, value in flat]
