@@ -5,6 +5,7 @@ from keras_meta.training.huber import Huber
 from keras_meta.training.long_runs import ES, PES, Truncated
 from keras_meta.training.median import Median
 from keras_meta.training.meta_trainer import MetaTrainer
+from keras_meta.training.optimizer_report import report_optimizer
 from keras_meta.training.optimizer_trainer import OptimizerTrainer
 from keras_meta.training.trimmed_mean import TrimmedMean
 
@@ -18,4 +19,5 @@ __all__ = [
     "OptimizerTrainer",
     "TrimmedMean",
     "Truncated",
+    "report_optimizer",
 ]

@@ -54,6 +54,9 @@ def loss_curves(rule, problem, steps, episodes, seed=0, batch=32, rates=None):
         losses, _ = unroll.forward(theta, data, runs, steps, keep=False)
         return tf.transpose(losses)
 
+    # A concrete function: TensorFlow would warn of retracing, one rule after another.
+    run = run.get_concrete_function(tf.TensorSpec((batch,), tf.int64))
+
     def curves():
         parts = [
             run(tf.range(first, first + batch, dtype="int64")).numpy()

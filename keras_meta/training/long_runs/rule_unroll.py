@@ -98,6 +98,8 @@ class RuleUnroll:
             state = self.rule.initial_state(own or theta, parameters)
             return [value for _, _, value in flat_state(state, len(parameters))]
 
+        if not self.state_specs:
+            return []
         own = theta if per_run else {}
         return self.map(start, (own, parameters), self.state_specs)
 
@@ -331,7 +333,10 @@ class RuleUnroll:
                 theta, parameters, gradients, state, step
             )
             total = tf.add_n([tf.reduce_sum(p) for p in [*parameters, *state]])
-        return tape.gradient(total, list(theta.values()), unconnected_gradients="zero")
+        gradients = tape.gradient(
+            total, list(theta.values()), unconnected_gradients="zero"
+        )
+        return total, gradients
 
     def map(self, function, elements, signature):
         """Applies a function of one run to all; see `map_tasks`."""
