@@ -5,6 +5,7 @@ from keras_meta.tasks.few_shot import FewShotClassification
 from keras_meta.tasks.few_shot_regression import FewShotRegression
 from keras_meta.tasks.group_tasks import GroupTasks, from_groups
 from keras_meta.tasks.logistic_regression import LogisticRegression
+from keras_meta.tasks.network_family import network_family, table_problems
 from keras_meta.tasks.omniglot import load_omniglot
 from keras_meta.tasks.optimization_problem import OptimizationProblem, Problem
 from keras_meta.tasks.quadratic import Quadratic
@@ -32,4 +33,6 @@ __all__ = [
     "episodes_from_dataset",
     "from_groups",
     "load_omniglot",
+    "network_family",
+    "table_problems",
 ]

@@ -8,6 +8,10 @@ ACCEPTED = (
     "an Episode, ((support_x, support_y), (query_x, query_y)), the flat tuple "
     "(support_x, support_y, query_x, query_y), or a dict with these four keys"
 )
+SINGLE = (
+    "Elements must be single episodes: do not batch the dataset over tasks, "
+    "`meta_batch_size` does that."
+)
 
 
 def as_episode(element):
@@ -116,8 +120,9 @@ def _check_examples(name, nest):
         if spec.shape.rank is None or spec.shape.rank == 0 or spec.shape[0] is None:
             raise ValueError(
                 f"The dataset's `{name}` must have a known number of examples as its "
-                f"leading dimension. Received: shape {spec.shape}. Batch examples "
-                "with drop_remainder=True, or add tf.ensure_shape in a map."
+                f"leading dimension. Received: shape {spec.shape}. {SINGLE} If these "
+                "are examples, batch them with drop_remainder=True, or add "
+                "tf.ensure_shape in a map."
             )
         if not spec.shape[0]:
             raise ValueError(
@@ -129,9 +134,15 @@ def _check_examples(name, nest):
 def _check_lengths(part, x, y):
     lengths = [spec.shape[0] for spec in tf.nest.flatten((x, y))]
     if len(set(lengths)) > 1:
+        hint = ""
+        if not tf.nest.is_nested(x) and x.shape[1:2] == lengths[-1:]:
+            hint = (
+                " If that is a list of inputs, use a tuple, as in `Episode((a, b), y, "
+                "(a, b), y)`: tf.data makes one tensor of a list."
+            )
         raise ValueError(
             f"The dataset's `{part}_x` and `{part}_y` must have the same number of "
-            f"examples. Received: {lengths}."
+            f"examples. Received: {lengths}.{hint}"
         )
 
 
@@ -143,10 +154,14 @@ def _check_fit(letter, support, query):
         for first, second in zip(support_specs, query_specs, strict=True)
     )
     if not fits:
+        lengths = {spec.shape[0] for spec in support_specs + query_specs}
+        ranks = {spec.shape.rank for spec in support_specs + query_specs}
+        batched = len(lengths) == 1 and min(ranks) > 1
         raise ValueError(
             f"The dataset's `support_{letter}` and `query_{letter}` must have the same "
             "structure, dtypes and shapes apart from the number of examples. "
             f"Received: {_name_specs(support_specs)} and {_name_specs(query_specs)}."
+            f"{' ' + SINGLE if batched else ''}"
         )
 
 

@@ -66,6 +66,13 @@ class FewShotClassification(TaskDistribution):
                 f"Received: rotations={rotations!r}."
             )
         self.rotations = bool(rotations)
+        # How the images were read, where nothing but their shape tells the classes.
+        self._layout = ""
+        if labels is None:
+            self._layout = (
+                f" labels=None reads images of shape {np.shape(images)} as (classes, "
+                "examples, ...): if their leading axis is examples, pass `labels`."
+            )
         images, labels = _check_data(images, labels)
         if images.ndim == 3:
             images = images[..., np.newaxis]
@@ -146,7 +153,7 @@ class FewShotClassification(TaskDistribution):
             raise ValueError(
                 "Argument `ways` must be at most the number of classes. "
                 f"Received: ways={self.ways}, {self.num_classes} classes. "
-                f"Lower `ways`{hint}, or bring more classes."
+                f"Lower `ways`{hint}, or bring more classes.{self._layout}"
             )
         needed = self.shots + self.queries
         small = np.flatnonzero(sizes < needed)
@@ -156,6 +163,7 @@ class FewShotClassification(TaskDistribution):
                 f"Every class needs at least shots + queries = {needed} examples. "
                 f"Too few in {len(small)} of {len(classes)} classes: {named}. "
                 "Lower `shots` or `queries`, or drop these classes."
+                f"{self._layout}"
             )
 
 
@@ -179,16 +187,18 @@ def _check_data(images, labels):
         labels = np.repeat(np.arange(classes), examples)
         images = images.reshape(-1, *images.shape[2:])
     labels = np.asarray(labels)
+    if labels.shape != (len(images),):
+        hint = " For one-hot labels pass labels.argmax(axis=1)."
+        raise ValueError(
+            "Argument `labels` must have one label an image, shape "
+            f"({len(images)},). Received: shape {labels.shape}."
+            f"{hint if labels.ndim == 2 else ''}"
+        )
     if labels.dtype.kind not in "ui":
         raise ValueError(
             "Argument `labels` must hold integers. "
             f"Received: dtype {labels.dtype}. For names use "
             "np.unique(labels, return_inverse=True)[1]."
-        )
-    if labels.shape != (len(images),):
-        raise ValueError(
-            "Argument `labels` must have one label an image, shape "
-            f"({len(images)},). Received: shape {labels.shape}."
         )
     bad = first_bad_row(images)
     if bad is not None:

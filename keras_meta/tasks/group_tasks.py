@@ -8,6 +8,10 @@ from keras_meta.tasks.row_table import RowTable, first_bad_row, name_some
 from keras_meta.tasks.task import Episode, TaskDistribution, check_count
 
 ORDERS = ("random", "time")
+SEVERAL = (
+    "For several inputs or targets pass a tf.data.Dataset of "
+    "`keras_meta.tasks.Episode((a, b), y, (a, b), y)` instead."
+)
 
 
 def from_groups(x, y, group, shots=5, queries=15, order="random"):
@@ -76,6 +80,7 @@ class GroupTasks(TaskDistribution):
                 f"Argument `order` must be one of {ORDERS}. Received: order={order!r}."
             )
         self.order = order
+        is_list = isinstance(x, (list, tuple))
         x = _check_array("x", x)
         y = _check_array("y", y)
         if y.ndim == 1 and y.dtype == np.float32:
@@ -85,6 +90,7 @@ class GroupTasks(TaskDistribution):
             raise ValueError(
                 "Arguments `x`, `y` and `group` must have the same length. "
                 f"Received: {len(x)}, {len(y)} and {len(codes)} rows."
+                + (f" Argument `x` takes one array. {SEVERAL}" if is_list else "")
             )
         self.sizes = np.bincount(codes).tolist()
         self._check_sizes()
@@ -160,15 +166,30 @@ class GroupTasks(TaskDistribution):
 
 def _check_array(name, values):
     """Returns a finite float32 or int32 array that is not empty."""
-    values = np.asarray(values)
+    parts = None
+    if isinstance(values, dict):
+        parts = values
+    else:
+        try:
+            values = np.asarray(values)
+        except ValueError:  # NumPy's "inhomogeneous shape".
+            parts = values
+    if parts is not None:
+        raise ValueError(
+            f"Argument `{name}` takes one array `(n, ...)`. Received: a "
+            f"{type(parts).__name__} of {len(parts)} parts that make no array. "
+            f"{SEVERAL}"
+        )
     if values.ndim == 0 or values.size == 0:
         raise ValueError(
             f"Argument `{name}` must be an array `(n, ...)` that is not empty. "
             f"Received: shape {values.shape}."
         )
     if values.dtype.kind not in "buif":
+        hint = f" For names use np.unique({name}, return_inverse=True)[1]."
         raise ValueError(
             f"Argument `{name}` must hold real numbers. Received: dtype {values.dtype}."
+            f"{hint if name == 'y' else ''}"
         )
     if values.dtype.kind == "f":
         with np.errstate(over="ignore"):

@@ -1,6 +1,7 @@
 """What a task distribution is: a pure function from a seed to an episode."""
 
 import numbers
+import reprlib
 import typing
 
 import tensorflow as tf
@@ -131,6 +132,7 @@ def check_count(name, value):
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or value < 1:
         raise ValueError(
-            f"Argument `{name}` must be an integer >= 1. Received: {name}={value!r}."
+            f"Argument `{name}` must be an integer >= 1. "
+            f"Received: {name}={reprlib.repr(value)}."
         )
     return int(value)

@@ -1,0 +1,170 @@
+"""Families of small networks to train, on your arrays or scikit-learn's tables."""
+
+import keras
+import numpy as np
+
+from keras_meta.tasks.ranges import checked_range
+from keras_meta.tasks.task import check_count
+from keras_meta.tasks.training_problem import TrainingProblem
+
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu")
+TABLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
+
+
+def network_family(
+    x,
+    y,
+    count=8,
+    seed=0,
+    units=(8, 64),
+    layers=(1, 2),
+    activations=ACTIVATIONS,
+    batch_size=(16, 128),
+    initial_scale=(0.5, 2.0),
+    label_noise=(0.0, 0.2),
+):
+    """Returns problems of training networks of random size on the same data.
+
+    What an optimizer learns on them does not belong to one network. Sizes are drawn
+    uniformly in the logarithm, activations uniformly.
+
+    Args:
+        x: float array `(examples, ...)`.
+        y: class numbers, integers `(examples,)` from 0 on: cross-entropy; or float
+            `(examples,)` or `(examples, outputs)`: squared error.
+        count: int >= 1, how many problems.
+        seed: int >= 0.
+        units, layers, batch_size: int or pair (low, high): width and number of hidden
+            layers, examples of a step.
+        activations: names of Keras activations.
+        initial_scale, label_noise: as in `TrainingProblem`; drawn for each task.
+
+    Returns:
+        list of `TrainingProblem`.
+
+    Raises:
+        ValueError: for arguments that cannot work.
+
+    Example:
+
+    ```python
+    import keras_meta
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True)
+    problems = keras_meta.tasks.network_family(x, y, count=3, units=(4, 16))
+    print(len(problems), problems[0].parameter_shapes[0][0])  # 3 4
+    ```
+    """
+    check_count("count", count)
+    ranges = {}
+    for name, value in (
+        ("units", units),
+        ("layers", layers),
+        ("batch_size", batch_size),
+    ):
+        ranges[name] = checked_range(name, value, positive=True)
+    if not activations or isinstance(activations, str):
+        raise ValueError(
+            "Argument `activations` must be a list of names, at least one. Received: "
+            f"activations={activations!r}."
+        )
+    x, y = np.asarray(x), np.asarray(y)
+    if x.ndim < 2 or len(x) == 0 or len(x) != len(y):
+        raise ValueError(
+            "Arguments `x` and `y` must be arrays of the same number of examples, `x` "
+            f"with features. Received: shapes {x.shape} and {y.shape}."
+        )
+    if y.dtype.kind in "ui":
+        outputs = int(y.max()) + 1
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        y = y.reshape(len(y), -1)
+        outputs, loss = y.shape[1], keras.losses.MeanSquaredError()
+    random = np.random.default_rng(seed)
+    problems = []
+    for _ in range(count):
+        size = {
+            name: round(np.exp(random.uniform(*np.log(ends))))
+            for name, ends in ranges.items()
+        }
+        activation = activations[random.integers(len(activations))]
+        hidden = [
+            keras.layers.Dense(
+                size["units"],
+                activation,
+                kernel_initializer=_glorot(random),
+            )
+            for _ in range(size["layers"])
+        ]
+        model = keras.Sequential(
+            [
+                keras.Input(x.shape[1:]),
+                keras.layers.Flatten(),
+                *hidden,
+                keras.layers.Dense(outputs, kernel_initializer=_glorot(random)),
+            ]
+        )
+        problems.append(
+            TrainingProblem(
+                model,
+                x,
+                y,
+                loss,
+                batch_size=min(size["batch_size"], len(x)),
+                initial_scale=initial_scale,
+                label_noise=label_noise,
+            )
+        )
+    return problems
+
+
+def table_problems(count=2, seed=0, tables=TABLES, **kwargs):
+    """Returns networks of random size on scikit-learn's tables, features standardised.
+
+    Needs scikit-learn: `pip install keras_meta[demo]`.
+
+    Args:
+        count: int >= 1, problems a table.
+        seed: int >= 0.
+        tables: names out of `"breast_cancer"`, `"diabetes"` (regression), `"digits"`,
+            `"iris"`, `"wine"`.
+        **kwargs: as in `network_family`.
+
+    Returns:
+        list of `TrainingProblem`, `count` for each table.
+
+    Raises:
+        ImportError: without scikit-learn.
+        ValueError: for a table that there is not.
+    """
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise ImportError(
+            "The tables are scikit-learn's, which is not installed. Run `pip install "
+            "'keras_meta[demo]'` or `pip install scikit-learn`."
+        ) from error
+    unknown = sorted(set(tables) - set(TABLES))
+    if unknown:
+        raise ValueError(
+            f"Argument `tables` must name tables out of {list(TABLES)}. "
+            f"Received: {unknown}."
+        )
+    problems = []
+    for index, table in enumerate(tables):
+        x, y = getattr(datasets, f"load_{table}")(return_X_y=True)
+        x = _standardised(x)
+        y = _standardised(y) if table == "diabetes" else y
+        problems += network_family(x, y, count, seed + 1000 * index, **kwargs)
+    return problems
+
+
+def _glorot(random):
+    return keras.initializers.GlorotUniform(seed=int(random.integers(2**31)))
+
+
+def _standardised(values):
+    spread = values.std(axis=0)
+    centred = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return centred.astype("float32")
