@@ -194,3 +194,36 @@ def test_adapted_statistics_are_the_supports_also_with_a_momentum_near_one(
     layer = trainer.adapt(x, x).layers[0]
     np.testing.assert_allclose(layer.moving_variance.numpy(), x.var(0), rtol=1e-3)
     np.testing.assert_allclose(layer.moving_mean.numpy(), x.mean(0), rtol=1e-3)
+
+
+def test_lists_of_numbers_are_arrays(make_trainer):
+    trainer = make_trainer()
+    x, y = [[1.0], [2.0], [3.0]], [0.5, 1.5, 2.5]
+    adapted = trainer.adapt(x, y).get_weights()
+    wanted = trainer.adapt(np.array(x), np.array(y)).get_weights()
+    for value, expected in zip(adapted, wanted, strict=True):
+        np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize(
+    "x, y, text",
+    [
+        ([[1.0], [2.0]], ["a", "b"], "Labels must be numbers. .*U1. For .*np.unique"),
+        (np.ones((2, 1)), np.array(["a", "b"]), "Labels must be numbers"),
+        ([["a"], ["b"]], [1.0, 2.0], "Inputs must be numbers. Received: `support_x`"),
+        ([[1.0], [2.0, 3.0]], [1.0, 2.0], "`support_x` must hold rows of equal length"),
+        ([np.ones(1)] * 3, np.ones((3, 1)), r"several inputs: .*pass np.stack\(list"),
+    ],
+)
+def test_lists_that_make_no_array_of_numbers_are_named(make_trainer, x, y, text):
+    with pytest.raises(ValueError, match=text):
+        make_trainer().adapt(x, y)
+
+
+def test_adapt_is_traced_once(make_trainer):
+    """And once more where the number of examples changes; then never again."""
+    trainer = make_trainer()
+    for count in (3, 3, 3, 4, 5, 6):
+        trainer.adapt(np.ones((count, 1)), np.ones((count, 1)))
+    (function,) = [f for key, f in trainer._functions.items() if key[0] == "adapt"]
+    assert function.experimental_get_tracing_count() == 2

@@ -130,3 +130,62 @@ def test_integer_targets_must_not_be_broadcast():
     episode_checks.check_prediction(tf.ones((4, 1), "int32"), tf.ones((4, 1)))
     episode_checks.check_prediction(tf.ones((4, 1), "int32"), tf.ones((4, 3)))
     episode_checks.check_prediction(tf.ones((4,), "int32"), tf.ones((4, 3)))
+
+
+def test_arrays_are_referred_to_from_groups_first(make_trainer, no_tracing):
+    """`fit(x, y)` as in Keras: `y` is taken for the meta-batch size."""
+    x = np.zeros((900, 1))
+    with pytest.raises(TypeError, match="ndarray. Make tasks .*from_groups") as caught:
+        make_trainer().fit(x, x)
+    assert len(str(caught.value)) < 300
+
+
+def test_float_class_numbers_are_named(make_trainer, dataset_of, no_tracing):
+    trainer = make_trainer(classifier(2), loss="sparse_categorical_crossentropy")
+    x, y = np.ones((2, 3), "float32"), np.array([[0.0], [1.0]])
+    text = "Float targets are taken for regression: .*pass integers"
+    both_ways(trainer, dataset_of((x, y, x, y)), ValueError, text)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "categorical_crossentropy",
+        "CategoricalCrossentropy",
+        keras.losses.categorical_crossentropy,
+        keras.losses.CategoricalCrossentropy(from_logits=True, name="mine"),
+    ],
+    ids=["name", "class_name", "function", "object"],
+)
+def test_losses_of_one_hot_targets_refuse_class_numbers(
+    make_trainer, dataset_of, no_tracing, loss
+):
+    trainer = make_trainer(classifier(2), loss=loss)
+    x, y = np.ones((2, 3), "float32"), np.array([0, 1])
+    text = r"takes one-hot targets.*int64 of shape \(2,\).*SparseCategoricalCrossent"
+    both_ways(trainer, dataset_of((x, y, x, y)), ValueError, text)
+    with pytest.raises(ValueError, match=text):
+        trainer.adapt(x, y)
+    trainer.adapt(x, np.eye(2)[y])
+
+
+def test_several_outputs_need_as_many_targets(make_trainer, sinusoids, no_tracing):
+    x = keras.Input((1,))
+    outputs = {"u": keras.layers.Dense(1)(x), "v": keras.layers.Dense(2)(x)}
+    both_ways(
+        make_trainer(keras.Model(x, outputs), keras_meta.SGD(0.1)),
+        sinusoids,
+        ValueError,
+        r"several outputs needs .*Received: outputs of shape \[\(5, 1\), \(5, 2\)\], "
+        r"targets of shape \[\(5, 1\)\]. Pass a dict or tuple .*tf.data.Dataset",
+    )
+
+
+def test_a_batched_dataset_is_named_without_its_values(
+    make_trainer, linear_model, dataset_of, episode, no_tracing
+):
+    """As many queries as shots: only the model knows that an axis is too many."""
+    dataset = dataset_of(*[(*episode[:2], *episode[:2])] * 4)
+    with pytest.raises(ValueError, match="axis too many: .*do not batch") as caught:
+        make_trainer(linear_model()).fit(dataset.batch(4, drop_remainder=True))
+    assert str(episode[0][0, 0])[:6] not in str(caught.value)

@@ -20,6 +20,16 @@ from .killed_optimizer_run import run
 from .long_runs.problems import Bowls, LearnedRate, OneBowl, losses_by_hand
 
 
+class Layers(OptimizationProblem):
+    """Two parameters, where a quadratic has one."""
+
+    def sample(self, seed):
+        return Problem((), [tf.ones((2, 3)), tf.ones(3)])
+
+    def loss(self, data, parameters, seed):
+        return tf.reduce_sum(parameters[0] ** 2) + tf.reduce_sum(parameters[1] ** 2)
+
+
 def make(optimizer=None, outer=None, jit_compile=False, **kwargs):
     kwargs = {"horizon": 8, "truncation": 2, "seed": 3} | kwargs
     trainer = OptimizerTrainer(optimizer or LearnedRate(), **kwargs)
@@ -125,6 +135,13 @@ def test_imitation_then_training():
     after = fit(trainer, Quadratic(), steps=2)
     # Losses of quadratics now, no longer errors relative to a step.
     assert after.history["loss"][0] > 1.0
+
+
+def test_imitation_on_problems_of_other_shapes():
+    trainer = make(LSTMOptimizer(hidden_size=3, seed=0))
+    problems = [Quadratic(2), Layers()]
+    history = fit(trainer, problems, teacher=Adam(0.1), steps=2)
+    assert 0.1 < history.history["loss"][0] < 100.0
 
 
 # ---- runs that break ---------------------------------------------------------------

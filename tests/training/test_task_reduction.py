@@ -266,3 +266,24 @@ def test_what_is_no_scalar_of_the_losses_is_refused(reduction):
 def test_trimming_almost_all_is_the_median():
     trimmed = TrimmedMean(np.nextafter(0.5, 0.0))
     assert float(trimmed(tf.constant([1.0, 9.0, 2.0]))) == 2.0
+
+
+def own_mean(losses):
+    return tf.reduce_mean(losses)
+
+
+@pytest.mark.parametrize(
+    "function", [own_mean, lambda losses: own_mean(losses)], ids=["def", "lambda"]
+)
+def test_a_function_is_refused_by_every_file(make_trainer, tmp_path, function):
+    """Without a warning of Keras': pytest makes errors of warnings."""
+    trainer = make_trainer(task_reduction=function)
+    for save, name in ((trainer.save_preset, "a.kmeta"), (trainer.save, "a.keras")):
+        with pytest.raises(
+            PresetError,
+            match="`task_reduction` is a function that a preset or a `.keras` file "
+            f"cannot hold. Received: task_reduction='{function.__name__}'. Pass an "
+            r"object such as `keras_meta.training.TrimmedMean\(0.1\)`; or write",
+        ):
+            save(tmp_path / name)
+    assert not list(tmp_path.iterdir())

@@ -39,21 +39,21 @@ class Imitation:
         Raises:
             ValueError: if it has a theta, or does not start with zeros.
         """
-        zeros = [tf.ones(s.shape, s.dtype) for s in unroll.parameter_specs]
-        shapes = {f"parameter_{i}": tuple(z.shape) for i, z in enumerate(zeros)}
+        shapes = {
+            f"parameter_{i}": s.shape for i, s in enumerate(unroll.parameter_specs)
+        }
         if self.teacher.initial_theta(shapes, 0):
             raise ValueError(
                 "Argument `teacher` must be an optimizer without theta, such as "
                 "`keras_meta.optimizers.Adam(0.01)`. Received: "
                 f"{type(self.teacher).__name__}, which is learned itself."
             )
-        flat = flat_state(self.teacher.initial_state({}, zeros), len(zeros))
+        flat = self._started(unroll)
         if any(bool(tf.reduce_any(value != 0)) for _, _, value in flat):
             raise ValueError(
                 "Argument `teacher` must be an optimizer whose state starts with "
                 f"zeros. Received: {type(self.teacher).__name__}."
             )
-        self._keys = [(name, index) for name, index, _ in flat]
         return [tf.TensorSpec(value.shape, value.dtype) for _, _, value in flat]
 
     def meta_gradient(self, window):
@@ -63,6 +63,7 @@ class Imitation:
             tf.TensorSpec(value.shape[1:], value.dtype) for value in window.carried
         ]
         num_runs = runs.step.shape[0]
+        keys = [(name, index) for name, index, _ in self._started(unroll)]
 
         def of_run(values):
             data, parameters, state, teacher_state, step, seed = values
@@ -72,7 +73,7 @@ class Imitation:
             )
             taken, teacher_state = self.teacher.pure_step(
                 {},
-                nested_state(self._keys, teacher_state),
+                nested_state(keys, teacher_state),
                 gradients,
                 parameters,
                 step,
@@ -170,6 +171,12 @@ class Imitation:
         ended = Runs(parameters, state, runs.step + num_steps, runs.seed)
         values = tf.reduce_mean(errors, axis=0)
         return WindowResult(values, gradients, losses, ended, carried)
+
+    def _started(self, unroll):
+        """Returns the teacher's state, flat, where all weights are one."""
+        parameters = [tf.ones(s.shape, s.dtype) for s in unroll.parameter_specs]
+        state = self.teacher.initial_state({}, parameters)
+        return flat_state(state, len(parameters))
 
 
 def _relative_error(parameters, proposed, taken):
