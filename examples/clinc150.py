@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from personalisation import all_scores, get_weights, meta_trained
-from personalisation_table import compare, data_file, parsed_arguments, write_json
+from personalisation_table import compare, data_file, finish, parsed_arguments
 
 import keras_meta
 
@@ -113,7 +113,7 @@ def main():
     groups = [domain for new in folds for domain in new for _ in range(size[0])]
     title, references = "Accuracy in % on new domains", scores.pop("references")
     table = compare(title, scores, references, STEPS, max, groups)
-    write_json(arguments.output, [table])
+    finish(arguments, [table])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from personalisation import all_scores, get_weights, meta_trained
-from personalisation_table import compare, data_file, parsed_arguments, write_json
+from personalisation_table import compare, data_file, finish, parsed_arguments
 
 import keras_meta
 from keras_meta.tasks import Episode, counter_random
@@ -113,7 +113,7 @@ def main():
             "as 24 hours ago": np.array(naive) * np.ravel(weights[1]),
         }
         tables.append(compare(title, weighted, references, STEPS, min))
-    write_json(arguments.output, tables)
+    finish(arguments, tables)
 
 
 if __name__ == "__main__":

@@ -57,11 +57,13 @@ def compare(title, scores, references, steps, best_is, groups=None):
     return _report(title, chosen | references, notes, groups)
 
 
-def write_json(path, tables):
-    """Writes what `compare` returned, unless `path` is None."""
-    if path is not None:
+def finish(arguments, tables):
+    """Writes what `compare` returned to `--output`, and says what `--quick` is for."""
+    if arguments.output is not None:
         text = json.dumps(tables, indent=1) + "\n"
-        pathlib.Path(path).write_text(text, encoding="utf-8")
+        pathlib.Path(arguments.output).write_text(text, encoding="utf-8")
+    if arguments.quick:
+        print("With --quick these numbers mean nothing: they show that it runs.")
 
 
 def _best_cell(tables, limit, best_is):

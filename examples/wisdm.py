@@ -19,7 +19,7 @@ It reads wisdm_watch_features.npz from the folder that KERAS_META_DATA names.
 import keras
 import numpy as np
 from personalisation import all_scores, get_weights, meta_trained, set_weights
-from personalisation_table import compare, parsed_arguments, write_json
+from personalisation_table import compare, finish, parsed_arguments
 from wisdm_users import TrainingUsers, load_windows, standardized, user_episode
 
 NUM_FOLDS = 5
@@ -106,7 +106,7 @@ def main():
     references = {"pooled, not adapted": np.concatenate([r for _, r in results])}
     steps = STEPS[:2] if arguments.quick else STEPS
     table = compare("Accuracy, new users", scores, references, steps, max)
-    write_json(arguments.output, [table])
+    finish(arguments, [table])
 
 
 if __name__ == "__main__":

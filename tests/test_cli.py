@@ -120,6 +120,15 @@ def test_user_errors_are_one_line_and_status_2(name, message, capsys):
     assert captured.err.count("\n") == 1
 
 
+def test_inspect_says_that_a_file_is_no_preset(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text("# Notes")
+    assert cli.main(["inspect", "README.md"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("keras-meta: error: The file 'README.md' is not a preset")
+    assert "README.md.kmeta" not in error
+
+
 def test_damaged_file_is_a_user_error(path, capsys):
     path.write_bytes(path.read_bytes()[:-1])
     assert cli.main(["inspect", str(path)]) == 2

@@ -152,7 +152,6 @@ class MatchingNetwork(EpisodicModel):
             `evaluate`, which sees both, judges another model.
         """
         self._assert_compile_called("adapt")
-        support_y = tf.convert_to_tensor(support_y)
         support_x, support_y = episode_checks.checked_set(support_x, support_y)
         labels, ways = checked_labels(support_y)
         episode_checks.checked_prediction(self.encoder, support_x)
@@ -223,7 +222,9 @@ class MatchingNetwork(EpisodicModel):
         classes = tf.cast(example.support_y, "int64")
         labels = tf.one_hot(classes, 1 + int(tf.reduce_max(classes)))
         inputs = (example.support_x, labels, example.query_x)
-        return inputs, example.query_y, self.model(inputs, training=False)
+        y_pred = self.model(inputs, training=False)
+        episode_checks.check_loss(self, example.query_y, y_pred)
+        return inputs, example.query_y, y_pred
 
     def _engine_of(self, source):
         names = [tracker.name for tracker in self._trackers[1:]]

@@ -27,6 +27,9 @@ class Preset:
         non_trainable: list of arrays, one for each non-trainable weight of the
             model in order (such as moving means), or empty.
 
+    Attributes:
+        source: str, the name or path that it was read from, or None.
+
     Raises:
         PresetError: if an argument is not as described.
 
@@ -49,6 +52,7 @@ class Preset:
         self.theta = dict(theta or {})
         self.initialization = list(initialization)
         self.non_trainable = list(non_trainable)
+        self.source = None
         for name, value in self.theta.items():
             if not isinstance(value, np.ndarray) or value.dtype != np.float32:
                 raise PresetError(
@@ -96,7 +100,9 @@ class Preset:
             group: [arrays[f"{i:03d}"] for i in range(len(arrays))]
             for group, arrays in lists.items()
         }
-        return cls(card, theta, **ordered)
+        preset = cls(card, theta, **ordered)
+        preset.source = str(path)
+        return preset
 
     @property
     def parameters(self):
@@ -149,7 +155,11 @@ class Preset:
                 "`preset.initialize(model)` and any Keras optimizer. "
                 f"Received the card keys {sorted(self.card)}."
             )
-        optimizer = build_optimizer(self.card["optimizer"], overrides)
+        serialized = self.card["optimizer"]
+        if self.source and "preset" in serialized["config"]:
+            config = {**serialized["config"], "preset": self.source}
+            serialized = {**serialized, "config": config}
+        optimizer = build_optimizer(serialized, overrides)
         # Copies: an optimizer may train on without changing the preset.
         theta = {name: value.copy() for name, value in self.theta.items()}
         shapes = [(item["path"], tuple(item["shape"])) for item in self.parameters]

@@ -30,7 +30,9 @@ def load(name_or_path):
     >>> load(path).card["title"]
     'Nothing learned'
     """
-    return Preset.from_file(find_preset(name_or_path))
+    preset = Preset.from_file(find_preset(name_or_path))
+    preset.source = str(name_or_path)
+    return preset
 
 
 def list_presets():
@@ -76,6 +78,11 @@ def find_preset(name_or_path):
     if name_or_path.endswith(SUFFIX) or any(m in name_or_path for m in separators):
         return Path(name_or_path)
     names = list_presets()
+    if name_or_path not in names and Path(name_or_path).is_file():
+        raise PresetError(
+            f"The file {name_or_path!r} is not a preset: the name of a preset's file "
+            f"ends in '{SUFFIX}'."
+        )
     if name_or_path not in names:
         raise PresetError(
             f"No shipped preset has the name {name_or_path!r}. "

@@ -1,8 +1,15 @@
 """Checks that a model, its loss and the tasks fit, before any graph is traced."""
 
+import re
+import reprlib
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+MAX_QUOTED = 300
+# Losses of one-hot targets, as lower-case names without underscores.
+ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy")
 
 
 def check_model(model, argument="model"):
@@ -48,6 +55,7 @@ def check_episode(trainer, source):
                 f"{_shape(y_pred)}. Give its last layer {ways} units, or make the "
                 f"tasks with ways={outputs}."
             )
+    check_loss(trainer, episode.support_y, y_pred)
     check_prediction(episode.support_y, y_pred)
     query = checked_prediction(trainer.model, episode.query_x)
     check_prediction(episode.query_y, query)
@@ -73,28 +81,33 @@ def checked_support(trainer, support_x, support_y):
         ValueError: if it is empty, not finite, of two lengths, or does not fit.
     """
     support_x, support_y = checked_set(support_x, support_y)
-    check_prediction(support_y, checked_prediction(trainer.model, support_x))
+    y_pred = checked_prediction(trainer.model, support_x)
+    check_loss(trainer, support_y, y_pred)
+    check_prediction(support_y, y_pred)
     return support_x, support_y
 
 
 def checked_set(support_x, support_y):
     """Returns a support set as tensors, float64 as float32.
 
+    Lists of numbers are arrays; lists, tuples and dicts of arrays are several inputs.
+
     Raises:
-        ValueError: if it is empty, not finite, or of two lengths.
+        ValueError: if it is empty, not finite, not of numbers, or of two lengths.
     """
-    support_x = tf.nest.map_structure(_tensor, support_x)
-    support_y = tf.nest.map_structure(_tensor, support_y)
+    support_x = _tensors("support_x", support_x)
+    support_y = _tensors("support_y", support_y)
     lengths = {
         int(part.shape[0]) if part.shape.rank else 0
         for part in [*tf.nest.flatten(support_x), *tf.nest.flatten(support_y)]
     }
     if len(lengths) != 1 or 0 in lengths:
+        is_list = isinstance(support_x, list) or isinstance(support_y, list)
+        hint = " A list of arrays is several inputs: for one, pass np.stack(list)."
         raise ValueError(
             "`support_x` and `support_y` must hold the same number of examples, at "
             "least one. Received: shapes "
-            f"{[_shape(p) for p in tf.nest.flatten(support_x)]} and "
-            f"{[_shape(p) for p in tf.nest.flatten(support_y)]}."
+            f"{_shapes(support_x)} and {_shapes(support_y)}.{hint if is_list else ''}"
         )
     _check_finite("`support_x`", support_x)
     _check_finite("`support_y`", support_y)
@@ -112,10 +125,47 @@ def checked_prediction(model, x):
     except (ValueError, TypeError, tf.errors.InvalidArgumentError) as error:
         raise ValueError(
             f"Model {model.name!r} cannot be called on the tasks' inputs. Received: "
-            f"inputs of shape {[_shape(part) for part in tf.nest.flatten(x)]}; the "
+            f"inputs of shape {_shapes(x)}; the "
             f"model takes {getattr(model, 'input_shape', 'something else')}. "
-            f"Keras says: {error}"
+            f"{_batch_hint(model, x)}Keras says: {_quoted(error)}"
         ) from error
+
+
+def check_loss(learner, y, y_pred):
+    """Raises unless the compiled loss can compare targets and predictions like these.
+
+    Args:
+        learner: compiled `EpisodicModel`.
+        y: targets of one set, a tensor or a nest.
+        y_pred: predictions.
+    """
+    loss = learner.loss_and_metrics()["loss"]
+    if loss is None:
+        return
+    outputs, targets = tf.nest.flatten(y_pred), tf.nest.flatten(y)
+    if len(outputs) != len(targets) and not (
+        tf.nest.is_nested(y) and tf.nest.is_nested(y_pred)
+    ):
+        raise ValueError(
+            "A model with several outputs needs targets of the same structure. "
+            f"Received: outputs of shape {_shapes(y_pred)}, targets of shape "
+            f"{_shapes(y)}. Pass a dict or tuple of targets, like the model's outputs "
+            "(in fit and evaluate, a tf.data.Dataset of "
+            "`keras_meta.tasks.Episode(x, (u, v), x, (u, v))`), or use a model with "
+            "one output."
+        )
+    name = getattr(loss, "fn", loss)  # Keras' loss objects hold a function.
+    name = name if isinstance(name, str) else getattr(name, "__name__", "")
+    if name.replace("_", "").lower() not in ONE_HOT_LOSSES or len(outputs) > 1:
+        return
+    (y,), (y_pred,) = targets, outputs
+    if not y.dtype.is_floating and len(_squeezed(y)) < len(y_pred.shape):
+        raise ValueError(
+            f"The loss {name!r} takes one-hot targets. Received: class numbers, "
+            f"{y.dtype.name} of shape {_shape(y)}. Compile with "
+            "`keras.losses.SparseCategoricalCrossentropy(from_logits=True)` (or "
+            "from_logits=False, if the model ends with a softmax)."
+        )
 
 
 def check_prediction(y, y_pred):
@@ -130,10 +180,15 @@ def check_prediction(y, y_pred):
     are_classes = not y.dtype.is_floating and len(targets) == len(predicted) - 1
     if not are_classes:
         if targets != predicted:
+            classes = (
+                " Float targets are taken for regression: if these are class numbers, "
+                'pass integers, `y.astype("int32")`.'
+            )
             raise ValueError(
                 "The targets must have the shape of the model's predictions. "
                 f"Received: targets {_shape(y)}, predictions {_shape(y_pred)}. "
                 "Change the model's last layer or the targets."
+                f"{classes if len(targets) == len(predicted) - 1 else ''}"
             )
         return
     outputs = y_pred.shape[-1]
@@ -158,14 +213,63 @@ def _check_finite(what, part):
                 )
 
 
-def _tensor(value):
+def _tensors(name, nest):
+    """Returns a nest of tensors; a list of numbers, however deep, is one tensor."""
+    if isinstance(nest, (list, tuple)) and all(
+        np.ndim(leaf) == 0 for leaf in tf.nest.flatten(nest)
+    ):
+        try:
+            nest = np.asarray(nest)
+        except ValueError as error:
+            raise ValueError(
+                f"`{name}` must hold rows of equal length. Received: a list of "
+                f"{len(nest)} that makes no array. NumPy says: {error}"
+            ) from error
+    return tf.nest.map_structure(lambda value: _tensor(name, value), nest)
+
+
+def _tensor(name, value):
+    value = value if tf.is_tensor(value) else np.asarray(value)
+    kind = np.dtype(getattr(value.dtype, "as_numpy_dtype", value.dtype)).kind
+    if kind in "OSUMmc":  # objects, strings, times, complex numbers
+        hint = f" For labels that are names use np.unique({name}, return_inverse=True)"
+        raise ValueError(
+            f"{'Labels' if name == 'support_y' else 'Inputs'} must be numbers. "
+            f"Received: `{name}` of dtype {value.dtype}."
+            f"{hint + '[1].' if name == 'support_y' else ''}"
+        )
     tensor = tf.convert_to_tensor(value)
     return tf.cast(tensor, "float32") if tensor.dtype == tf.float64 else tensor
+
+
+def _batch_hint(model, x):
+    """Says what to do where the inputs have an axis too many."""
+    wanted = getattr(model, "input_shape", None)
+    is_one = isinstance(wanted, tuple) and not any(
+        isinstance(part, (tuple, list)) for part in wanted
+    )
+    if is_one and not tf.nest.is_nested(x) and len(x.shape) == len(wanted) + 1:
+        return (
+            "There is an axis too many: a dataset's elements must be single episodes, "
+            "do not batch it over tasks. "
+        )
+    return ""
+
+
+def _quoted(error):
+    """Returns what Keras says, in one line without pages of values."""
+    text = re.sub(r"\[\[.*?\]\]+", "[...]", str(error), flags=re.DOTALL)
+    text = " ".join(text.split())
+    return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
 
 
 def _squeezed(tensor):
     shape = _shape(tensor)
     return shape[:-1] if len(shape) > 1 and shape[-1] == 1 else shape
+
+
+def _shapes(nest):
+    return reprlib.repr([_shape(part) for part in tf.nest.flatten(nest)])
 
 
 def _shape(tensor):

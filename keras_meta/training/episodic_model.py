@@ -134,7 +134,6 @@ class EpisodicModel(EpisodicStep):
             TypeError, ValueError: for tasks that the model cannot learn.
         """
         self._assert_compile_called("fit")
-        self.meta_batch_size = check_count("meta_batch_size", meta_batch_size)
         callbacks = with_own_callbacks(callbacks)
         return super().fit(
             epochs=check_count("epochs", epochs),
@@ -144,7 +143,11 @@ class EpisodicModel(EpisodicStep):
             shuffle=False,  # The dataset is in the order that the user gave it.
             validation_freq=validation_freq,
             **keras_fit_arguments(
-                self, tasks, steps_per_epoch, (validation_tasks, validation_episodes)
+                self,
+                tasks,
+                meta_batch_size,
+                steps_per_epoch,
+                (validation_tasks, validation_episodes),
             ),
         )
 

@@ -25,6 +25,8 @@ class EpisodicStep(keras.Model):
     - `evaluation_steps`, int >= 0, the inner steps in validation.
     """
 
+    max_steps_per_execution = MAX_STEPS_PER_EXECUTION
+
     @property
     def metrics(self):
         """Means over tasks of the query loss and metrics after adaptation."""
@@ -209,7 +211,7 @@ class EpisodicStep(keras.Model):
             if steps_per_epoch is None or self.run_eagerly:
                 return 1
             most = (
-                MAX_STEPS_PER_EXECUTION
+                self.max_steps_per_execution
                 if self._engine_of(self.train_source).is_vectorized
                 else MAX_SEQUENTIAL_STEPS
             )

@@ -12,24 +12,25 @@ from keras_meta.training.fit_callbacks import (
 DEFAULT_STEPS_PER_EPOCH = 100
 
 
-def keras_fit_arguments(trainer, tasks, steps_per_epoch, validation):
+def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, validation):
     """Checks everything, and returns the arguments of `keras.Model.fit` on data.
 
     Args:
-        trainer: compiled `EpisodicModel` with its `meta_batch_size` set.
-        tasks: as in `EpisodicModel.fit`.
-        steps_per_epoch: int or None.
+        trainer: compiled `EpisodicModel`; gets its `meta_batch_size`.
+        tasks, meta_batch_size, steps_per_epoch: as in `EpisodicModel.fit`.
         validation: tuple `(tasks or None, number of episodes)`.
 
     Raises:
         TypeError, ValueError: for what cannot work, before any graph is traced.
     """
     check_strategy(trainer)
+    # First of all: who calls `fit(x, y)` learns that it takes tasks.
+    source = trainer.source_class(tasks, stream=2 * trainer.seed)
+    batch = check_count("meta_batch_size", meta_batch_size)
     if steps_per_epoch is not None:
         check_count("steps_per_epoch", steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
-    batch = trainer.meta_batch_size
-    source = trainer.source_class(tasks, stream=2 * trainer.seed)
+    trainer.meta_batch_size = batch
     trainer.check_episode(source)
     if steps_per_epoch is None:
         steps_per_epoch = (

@@ -8,6 +8,13 @@ from keras_meta.presets import PresetError
 from keras_meta.presets.preset import describe_variables
 from keras_meta.presets.serialized_object import build_values
 
+# What reads a preset, by the entry that its card has.
+READERS = {
+    "trainer": "keras_meta.MetaTrainer",
+    "matching_network": "keras_meta.learners.MatchingNetwork",
+    "optimizer_trainer": "keras_meta.OptimizerTrainer",
+}
+
 
 def learner_card(learner, model, title):
     """Returns the common part of a learner's preset.
@@ -43,9 +50,21 @@ def learner_card(learner, model, title):
 
 
 def serialized_reduction(task_reduction):
-    """Returns a `task_reduction` as a JSON value."""
+    """Returns a `task_reduction` as a JSON value.
+
+    Raises:
+        PresetError: for a function that could not be found again.
+    """
     if isinstance(task_reduction, str):
         return task_reduction
+    if not hasattr(task_reduction, "get_config") and not _is_found(task_reduction):
+        name = getattr(task_reduction, "__name__", type(task_reduction).__name__)
+        raise PresetError(
+            "Argument `task_reduction` is a function that a preset or a `.keras` file "
+            f"cannot hold. Received: task_reduction={name!r}. Pass an object such as "
+            "`keras_meta.training.TrimmedMean(0.1)`; or write the function with `def` "
+            "and register it with `keras.saving.register_keras_serializable()`."
+        )
     return keras.saving.serialize_keras_object(task_reduction)
 
 
@@ -56,13 +75,16 @@ def settings_of(preset, key, saved_by, instead):
         preset: `keras_meta.presets.Preset`.
         key: str, the card's entry.
         saved_by: str, the class that writes this entry.
-        instead: str, what to call for a preset of another kind.
+        instead: str, what to call for a preset of an unknown kind.
 
     Raises:
         PresetError: if the card has no such entry, or it cannot be built.
     """
     config = preset.card.get(key)
     if not isinstance(config, dict):
+        for other, reader in READERS.items():
+            if other != key and other in preset.card:
+                instead = f"`{reader}.from_preset(...)`"
         raise PresetError(
             f"This preset was not saved by a {saved_by}: its card has no `{key}`. "
             f"Received the card keys {sorted(preset.card)}. Use {instead}."
@@ -107,3 +129,12 @@ def restored(learner, preset):
 def finite_or_none(value):
     """Returns a value for JSON, which has no NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _is_found(function):
+    """Whether Keras finds a function again by its name; it never does a lambda."""
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        return False
+    name = keras.saving.get_registered_name(function)
+    return keras.saving.get_registered_object(name) is function

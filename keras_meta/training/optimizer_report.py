@@ -105,7 +105,7 @@ def update_rule(optimizer, gradients, steps):
 def _draw_training(axes, trainer):
     history = getattr(trainer, "history", None)
     values = history.history.get("loss", []) if history is not None else []
-    axes.plot(np.arange(1, len(values) + 1), values)
+    axes.plot(np.arange(1, len(values) + 1), values, marker=".")
     axes.set(title="meta-training", xlabel="epoch", ylabel="meta-loss")
 
 
@@ -129,6 +129,10 @@ def _draw_rule(axes, optimizer):
     ):
         axes.plot(gradients, moves, label=f"step {step}")
     axes.set_xscale("symlog", linthresh=sizes[0])
+    shown = sizes[[0, 50, -1]]
+    axes.set_xticks([*-shown[::-1], *shown])
+    axes.set_xticklabels([f"{value:.0e}" for value in [*-shown[::-1], *shown]])
+    axes.minorticks_off()
     axes.set(title="update rule", xlabel="gradient, held constant", ylabel="move")
     axes.legend()
 

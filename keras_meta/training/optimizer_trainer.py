@@ -82,6 +82,7 @@ class OptimizerTrainer(LearnedTheta):
     """
 
     source_class = ProblemSource
+    max_steps_per_execution = 10  # A meta-step on networks takes a second or so.
     cures = "a shorter truncation"
 
     def __init__(
@@ -193,6 +194,11 @@ class OptimizerTrainer(LearnedTheta):
             `{"loss": {"mean": [before, after 1 step, ...], "ci95": [...]}}`: means
             over the problems, and half-widths of their 95 % intervals.
         """
+        if isinstance(tasks, (list, tuple)):
+            raise TypeError(
+                "`evaluate()` takes one problem, so that losses are of one scale. "
+                f"Received: a {type(tasks).__name__} of {len(tasks)}. Call it for each."
+            )
         steps = self.horizon[1] if steps is None else check_count("steps", steps)
         return self._evaluate(
             tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs
@@ -306,6 +312,12 @@ class OptimizerTrainer(LearnedTheta):
                 RuleUnroll(problem, self.inner_optimizer, self.second_order)
                 for problem in source.problems
             ]
+            used = [s.tasks for s in (self.train_source, self.validation_source) if s]
+            self._engines = {
+                old: pair
+                for old, pair in self._engines.items()
+                if any(pair[1] is tasks for tasks in used)
+            }
             # The tasks are kept with it, so that their id stays their own.
             kept = (LongRunEngine(unrolls, self._theta_names, self), source.tasks)
             self._engines[key] = kept

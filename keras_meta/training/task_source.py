@@ -35,7 +35,8 @@ class TaskSource:
             raise TypeError(
                 f"Argument `{argument}` must be a `keras_meta.tasks.TaskDistribution` "
                 "or a `tf.data.Dataset` of episodes. "
-                f"Received: {type(tasks).__name__}."
+                f"Received: {type(tasks).__name__}. Make tasks of arrays with "
+                "`keras_meta.tasks.from_groups(x, y, group)`."
             )
         self.element_spec = tasks.element_spec
         self._sampling_axis = (

@@ -1,6 +1,9 @@
+import keras
+import numpy as np
 import pytest
 
-from keras_meta.presets import PresetError, list_presets, load, registry
+import keras_meta
+from keras_meta.presets import Preset, PresetError, list_presets, load, registry
 
 
 @pytest.fixture
@@ -51,3 +54,24 @@ def test_file_name_without_folder_is_a_path(shipped, monkeypatch):
 def test_refuses_what_is_no_name(wrong):
     with pytest.raises(PresetError, match="must be a non-empty str or a path"):
         load(wrong)
+
+
+def test_a_file_that_is_no_preset_is_named(shipped, monkeypatch):
+    monkeypatch.chdir(shipped)
+    with pytest.raises(PresetError, match="'README.txt' is not a preset: .*'.kmeta'.$"):
+        load("README.txt")
+
+
+@pytest.mark.parametrize("name", ["a-first", "folder/a-first.kmeta"])
+def test_an_optimizer_says_what_load_read(tmp_path, monkeypatch, name):
+    """In its messages; the file's card names no preset."""
+    monkeypatch.setattr(registry, "_data_folder", lambda: tmp_path / "folder")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    optimizer = keras_meta.MetaSGD(seed=0)
+    card = {"optimizer": keras.saving.serialize_keras_object(optimizer)}
+    theta = {"rate/000": np.ones(2, "float32")}
+    Preset(card, theta=theta).save("folder/a-first.kmeta")
+    optimizer = load(name).optimizer()
+    assert optimizer.preset == name
+    assert load(name).card["optimizer"]["config"]["preset"] is None

@@ -132,3 +132,20 @@ def test_ragged_elements_are_refused():
 def test_something_else_is_refused():
     with pytest.raises(TypeError, match="must be a tf.data.Dataset .*Received: list"):
         episodes_from_dataset([1])
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_batched_datasets_are_told_not_to_batch(size):
+    shapes = ((size, 5, 2), (size, 5, 1), (size, 9, 2), (size, 9, 1))
+    with pytest.raises(ValueError, match="single episodes: do not batch the dataset"):
+        episodes_from_dataset(dataset_of(*shapes))
+
+
+def test_a_list_of_inputs_is_told_to_be_a_tuple():
+    """tf.data makes one tensor of a list, (2 inputs, 5 examples, 3)."""
+    x, y = np.zeros((5, 3)), np.zeros((5, 1))
+    dataset = tf.data.Dataset.from_tensors(Episode([x, x], y, [x, x], y))
+    with pytest.raises(ValueError, match=r"\[2, 5\]. If that is a list .* use a tuple"):
+        episodes_from_dataset(dataset)
+    dataset = tf.data.Dataset.from_tensors(Episode((x, x), y, (x, x), y))
+    assert len(episodes_from_dataset(dataset).element_spec.support_x) == 2

@@ -196,3 +196,21 @@ def test_counts_must_be_positive_integers(name):
 def test_rotations_must_be_a_bool():
     with pytest.raises(ValueError, match="`rotations` must be True or False.*=90"):
         FewShotClassification(*numbered_images(), rotations=90)
+
+
+def test_images_without_labels_are_said_to_be_read_as_classes():
+    images = np.zeros((60, 8, 8))
+    text = (
+        r"labels=None reads images of shape \(60, 8, 8\) as \(classes, examples, ...\)"
+        ": if their leading axis is examples, pass `labels`"
+    )
+    for arguments in ({"ways": 5, "queries": 15}, {"ways": 61, "queries": 1}):
+        with pytest.raises(ValueError, match=text):
+            FewShotClassification(images, **arguments)
+
+
+@pytest.mark.parametrize("dtype", [int, float])
+def test_one_hot_labels_are_referred_to_argmax(dtype):
+    images, labels = numbered_images()
+    with pytest.raises(ValueError, match=r"shape \(30, 6\). For one-hot .*argmax"):
+        FewShotClassification(images, np.eye(6, dtype=dtype)[labels], 2, 1, 1)

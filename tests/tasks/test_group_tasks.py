@@ -163,3 +163,21 @@ def test_mixed_group_values_stay_what_they_are():
     assert tasks.groups == [1, "1"]
     with pytest.raises(ValueError, match="must name a group for every row"):
         from_groups(x, x, ["ann"] * 10 + [float("nan")] * 10, shots=2, queries=2)
+
+
+def test_several_inputs_are_referred_to_a_dataset():
+    x, y = row_numbers()
+    several = r"For several inputs .* tf.data.Dataset of `keras_meta.tasks.Episode\(\(a"
+    for inputs in ([x, x[:, 0]], {"a": x, "b": x}):
+        with pytest.raises(
+            ValueError, match=f"`x` takes one array .*2 parts.*{several}"
+        ):
+            from_groups(inputs, y, USERS, shots=3)
+    with pytest.raises(ValueError, match=f"2, 43 and 43 rows.*one array. {several}"):
+        from_groups([x, x], y, USERS, shots=3)
+
+
+def test_names_as_targets_are_referred_to_numpy():
+    x, _ = row_numbers()
+    with pytest.raises(ValueError, match=r"`y` must .* np.unique\(y, return_inverse=T"):
+        from_groups(x, USERS, USERS, shots=3)

@@ -80,3 +80,10 @@ def test_check_count_refuses_what_is_no_count(value):
 
 def test_check_count_takes_numpy_integers():
     assert type(check_count("shots", np.int64(3))) is int
+
+
+def test_a_count_that_is_an_array_is_not_printed_whole():
+    with pytest.raises(ValueError) as caught:
+        check_count("shots", np.zeros(900))
+    assert "Received: shots=array(" in str(caught.value)
+    assert len(str(caught.value)) < 120

@@ -315,5 +315,7 @@ def test_problems_that_cannot_be_learned_on():
         trainer.fit([], steps_per_epoch=1)
     with pytest.raises(ValueError, match="must have parameters to optimise"):
         fit(trainer, Nothing())
+    with pytest.raises(TypeError, match=r"takes one problem.*a list of 2"):
+        trainer.evaluate([Quadratic(), Quadratic()])
     with pytest.raises(NotImplementedError, match="learned_optimizer"):
         trainer(np.zeros((1, 2)))

@@ -40,4 +40,5 @@ def meta_gradient(task, outer, others, num_steps, hold_inner_gradients=False):
     gradients = tape.gradient(
         loss, outer, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
-    return loss, y_pred, gradients
+    # An embedding's are sparse (`tf.IndexedSlices`).
+    return loss, y_pred, [tf.convert_to_tensor(g) for g in gradients]
