@@ -16,6 +16,8 @@ import sys
 HERE = pathlib.Path(__file__).parent
 README = HERE.parent / "README.md"
 
+LEARNED_ON = ("quadratics",)  # problems of learned_optimizers.py
+
 
 def load(name):
     return json.loads((HERE / "results" / f"{name}.json").read_text(encoding="utf-8"))
@@ -193,6 +195,37 @@ def recomputation():
     )
 
 
+def learned_optimizers():
+    parts = []
+    for problem in LEARNED_ON:
+        results = load(f"learned_optimizers_{problem}")
+        rows = []
+        for row in results["rows"]:
+            name = f"{row.get('data', '')} {row['case']}".strip()
+            ours = row["learned"]
+            cells = [f"**{ours['compared']:.3f} ± {ours['ci95']:.3f}**"]
+            for baseline in row["baselines"].values():
+                cells.append(
+                    f"{baseline['compared']:.3f} (rate {baseline['rate']:g}; "
+                    f"{baseline['learned_minus_this']:+.3f} ± "
+                    f"{baseline['learned_minus_this_ci95']:.3f})"
+                )
+            rows.append([f"{name}, {row['steps']} steps", *cells])
+        header = ["", "learned", *results["rows"][0]["baselines"]]
+        row = results["rows"][0]
+        last = "step" if row["last"] == 1 else f"{row['last']} steps"
+        parts.append(
+            f"{markdown(header, rows)}\n\nMean loss of the last {last} on "
+            f"{row['problems']} new problems; in brackets the best rate of the grid, "
+            "chosen on these very problems, and the learned optimizer's loss minus "
+            "this one's, paired, 95 % interval. "
+            f"{results['meta_steps']:,} meta-steps in "
+            f"{results['meta_training_seconds'] / 60:.1f} minutes. "
+            f"{machine_line(results['machine'])}"
+        )
+    return "\n\n".join(parts)
+
+
 def omniglot():
     files = sorted((HERE / "results" / "omniglot").glob("*.json"))
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
@@ -203,11 +236,7 @@ def omniglot():
         run, cells = row["run"], []
         for column in columns:
             accuracy = row["accuracy"].get(column)
-            cells.append(
-                f"{100 * accuracy['mean'][-1]:.2f} ± {100 * accuracy['ci95'][-1]:.2f}"
-                if accuracy
-                else ""
-            )
+            cells.append(_accuracy(run, accuracy) if accuracy else "")
         trained_on = f"{run['ways']}-way {run['shots']}-shot"
         statistics = "transductive" if run["statistics"] == "task" else "running"
         rows.append(
@@ -223,8 +252,22 @@ def omniglot():
     return (
         f"{markdown(header, sorted(rows))}\n\nAccuracy in % on characters of alphabets "
         "that were never seen in training, 600 episodes, 15 queries a class, 95 % "
-        f"intervals. {machine_line(results[0]['machine'])}"
+        "intervals. Of learners that take steps: after as many as in training (Reptile "
+        "5, others 1), then after more (Reptile 10, others 3). "
+        f"{machine_line(results[0]['machine'])}"
     )
+
+
+def _accuracy(run, accuracy):
+    """After as many steps as in training, and after those of evaluation."""
+    mean, interval = (
+        [100 * value for value in accuracy[key]] for key in ("mean", "ci95")
+    )
+    last = f"{mean[-1]:.2f} ± {interval[-1]:.2f}"
+    steps = run["inner_steps"]
+    if len(mean) < 2 or steps == run["evaluation_steps"]:
+        return last
+    return f"{mean[steps]:.2f} ± {interval[steps]:.2f}; {last}"
 
 
 def personalisation():
@@ -263,6 +306,7 @@ TABLES = {
     "outlier_tasks": outlier_tasks,
     "digits_demo": digits_demo,
     "omniglot": omniglot,
+    "learned_optimizers": learned_optimizers,
     "personalisation": personalisation,
 }
 

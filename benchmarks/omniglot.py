@@ -111,7 +111,12 @@ def main():
         )
         made, seconds = trained(run, train, start, folder)
         results = tested(run, made, test)
-        made.save_preset(folder / f"{name}.kmeta", title=f"Omniglot, {run.method}")
+        if not run.is_metric:
+            # In use as many steps as in training: more fall apart on other images.
+            made.evaluation_steps = run.inner_steps
+        made.save_preset(
+            folder / f"{name}.kmeta", title=f"Omniglot, {run.ways}-way, {run.method}"
+        )
         row = {
             "run": dataclasses.asdict(run),
             "tested_on": part,
