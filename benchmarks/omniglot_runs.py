@@ -144,7 +144,7 @@ RUNS = [
     *_named(("FOMAML", "ANIL")),
     Run(
         "Reptile",
-        iterations=6_000,
+        iterations=5_000,
         rate=1.0,
         shots=5,
         queries=5,

@@ -28,4 +28,5 @@ def test_omniglots_learners_learn_digits_from_five_examples(name):
 
 
 def test_omniglots_presets_ship():
-    assert "omniglot_5way_meta_sgd" in keras_meta.list_presets()
+    shipped = keras_meta.list_presets()
+    assert {"omniglot_5way_maml", "omniglot_5way_meta_sgd"} <= set(shipped)
