@@ -14,18 +14,19 @@ WORKERS = pathlib.Path(__file__).parent / "meta_step_workers.py"
 
 
 class Worker:
-    """A process of `meta_step_workers.py`.
+    """A process that takes meta-steps, such as `meta_step_workers.py`.
 
     Args:
+        program: path.
         arguments: list of str, its command line.
         steps: int, meta-steps a turn.
     """
 
-    def __init__(self, arguments, steps):
+    def __init__(self, program, arguments, steps):
         self.steps = steps
         self.errors = tempfile.TemporaryFile("w+", encoding="utf-8")
         self.process = subprocess.Popen(
-            [sys.executable, str(WORKERS), *arguments, f"--steps={steps}"],
+            [sys.executable, str(program), *arguments, f"--steps={steps}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
@@ -58,12 +59,13 @@ class Worker:
         self.errors.close()
 
 
-def time_in_turns(implementations, rounds):
+def time_in_turns(implementations, rounds, program=WORKERS):
     """Times meta-steps, round by round.
 
     Args:
         implementations: dict from a label to `(steps a turn, arguments)`.
         rounds: int.
+        program: path of the workers' program.
 
     Returns:
         Tuple: dict from label to the milliseconds a meta-step in each round, and a
@@ -74,7 +76,7 @@ def time_in_turns(implementations, rounds):
         if importlib.util.find_spec(arguments[0]) is None:
             left_out[label] = f"package {arguments[0]} is not installed"
             continue
-        worker = Worker(arguments, steps)
+        worker = Worker(program, arguments, steps)
         reason = worker.failure()
         if reason is None:
             workers[label] = worker

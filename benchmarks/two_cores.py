@@ -26,7 +26,7 @@ import os
 import pathlib
 
 from recording import machine, percentiles, write_json
-from turns import Worker
+from turns import WORKERS, Worker
 
 HERE = pathlib.Path(__file__).parent
 TARGET = 1.6
@@ -49,7 +49,7 @@ def take_turns(net, cores, rounds):
 
     def worker(cores, *settings):
         pinned = f"--cores={','.join(str(core) for core in cores)}"
-        return Worker(["keras_meta", "conv", *net, pinned, *settings], STEPS)
+        return Worker(WORKERS, ["keras_meta", "conv", *net, pinned, *settings], STEPS)
 
     first, second = worker(cores[:1]), worker(cores[1:])
     pairs = {label: worker(cores, *settings) for label, settings in THREADS.items()}
