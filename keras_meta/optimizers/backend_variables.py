@@ -5,6 +5,9 @@ import contextlib
 import keras
 import numpy as np
 
+# TensorFlow's graphs of branches and loops, which are part of the trace around them.
+CONTROL_FLOW = ("CondBranchFuncGraph", "WhileBodyFuncGraph", "WhileCondFuncGraph")
+
 
 def eager_scope():
     """Returns a context in which operations run at once, also while Keras traces.
@@ -75,32 +78,39 @@ def note_loss(optimizer, loss):
 
 
 def taken_loss(optimizer):
-    """Returns the noted loss, summed over replicas; None if there is none.
+    """Returns the noted loss as a float32 scalar; None if there is none.
 
-    Keras divides the loss by the number of replicas before it tells the optimizer.
+    None with several replicas, too: each of them is traced while others wait, so that
+    a noted loss may be another one's.
     """
     noted = getattr(optimizer, "_noted_loss", None)
+    optimizer._noted_loss = None
     if noted is None:
         return None
-    optimizer._noted_loss = None
     import tensorflow as tf
 
     loss = noted()
-    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    if tf.is_symbolic_tensor(loss):
-        # A loss of a trace that never stepped: its graph is not around this one.
-        while graph is not None and graph is not loss.graph:
-            graph = getattr(graph, "outer_graph", None)
-        if graph is None:
-            return None
-    elif graph is not None:
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return None
-    loss = tf.cast(loss, "float32")
-    if tf.distribute.in_cross_replica_context():
-        return loss
-    return tf.distribute.get_replica_context().all_reduce(
-        tf.distribute.ReduceOp.SUM, loss
-    )
+    return tf.cast(tf.identity(loss), "float32") if _is_of_this_trace(loss) else None
+
+
+def _is_of_this_trace(loss):
+    """Whether `loss` belongs to this trace, or to the one whose branch or loop it is.
+
+    A loss of another function's trace would be captured as it was when that function
+    was first called, or not at all.
+    """
+    import tensorflow as tf
+
+    if tf.executing_eagerly():
+        return not tf.is_symbolic_tensor(loss)
+    graph = tf.compat.v1.get_default_graph()
+    if not tf.is_symbolic_tensor(loss):
+        return False
+    while graph is not loss.graph and type(graph).__name__ in CONTROL_FLOW:
+        graph = graph.outer_graph
+    return graph is loss.graph
 
 
 def assign_all(optimizer, variables, values):

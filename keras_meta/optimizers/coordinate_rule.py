@@ -112,6 +112,18 @@ class CoordinateRule(LearnedOptimizer):
         counted = skipped + ops.where(finite, 0.0, 1.0)
         return new_parameters, {COUNTER: counted, **new_state}
 
+    def _decayed_update(self, theta, state, gradients, parameters, *args):
+        # Weight decay comes before `update`: a skipped step does not decay either.
+        new, new_state = super()._decayed_update(
+            theta, state, gradients, parameters, *args
+        )
+        taken = new_state[COUNTER] == state[COUNTER]
+        kept = [
+            ops.where(taken, after, before)
+            for after, before in zip(new, parameters, strict=True)
+        ]
+        return kept, new_state
+
     def kept_state(self, state, new_state, present):
         """Returns the new state, but the old of weights that had no gradient."""
         layout = self._layout(present)

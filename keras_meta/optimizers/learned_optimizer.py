@@ -28,9 +28,9 @@ class LearnedOptimizer(LearnedValues):
     sparse gradient that are zero keep value and state, too (not under clipping or
     accumulation, where Keras makes gradients dense first). A rule with
     `uses_loss = True` takes one more argument in `update`, `loss`: a float32 scalar,
-    or None where Keras does not tell it (on the JAX and torch backends, and inside
-    other optimizers). A loop of your own tells it by `optimizer.scale_loss(loss)`
-    before `optimizer.apply(...)`.
+    or None where it is not known (on the JAX and torch backends, inside other
+    optimizers, with several replicas of `tf.distribute`). A loop of your own tells it
+    by `optimizer.scale_loss(loss)` before `optimizer.apply(...)`.
 
     Args:
         learning_rate: float, or a `keras.optimizers.schedules` schedule, or a
@@ -240,6 +240,7 @@ class LearnedOptimizer(LearnedValues):
             for i, gradient in zip(chosen, grads, strict=True)
             if self.moves_without_gradient and backend_variables.is_sparse(gradient)
         }
+        loss = backend_variables.taken_loss(self) if self.uses_loss else None
         grads = backend_variables.sum_over_replicas(
             self,
             [backend_variables.dense_float_tensor(g) for g in grads],
@@ -274,7 +275,7 @@ class LearnedOptimizer(LearnedValues):
                 i in chosen and self._use_weight_decay(everything[i])
                 for i in range(len(everything))
             ],
-            backend_variables.taken_loss(self) if self.uses_loss else None,
+            loss,
         )
         if set(state) == set(old_state) and (sparse or len(chosen) < len(everything)):
             present = [

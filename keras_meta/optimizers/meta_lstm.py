@@ -26,10 +26,12 @@ class MetaLSTM(CoordinateRule):
     the learned initialisation of `keras_meta.MetaTrainer`, with
     `meta_gradient="first_order"`, as in the paper.
 
-    In Keras' `fit` on TensorFlow the optimizer sees the loss; where Keras does not
-    tell it (other backends, `LossScaleOptimizer`), it works as with zeros in its
-    place. A step whose gradient or loss is not finite is skipped, and counted in
-    `skipped_steps`. Memory: as `LSTMOptimizer`'s, with one layer.
+    In Keras' `fit` on TensorFlow the optimizer sees the loss. Where Keras does not
+    tell it (other backends, `LossScaleOptimizer`), and with several replicas of
+    `tf.distribute`, it works as with zeros in its place; with
+    `gradient_accumulation_steps` it sees the last batch's. A step whose gradient or
+    loss is not finite is skipped, and counted in `skipped_steps`. Memory: as
+    `LSTMOptimizer`'s, with one layer.
 
     Args:
         learning_rate: float, schedule or callable; multiplies the step, decay of the

@@ -8,8 +8,9 @@ from keras_meta.tasks import counter_random
 from keras_meta.tasks.optimization_problem import OptimizationProblem, Problem
 from keras_meta.tasks.ranges import checked_range
 
-# Far from the streams that the problems inside draw from.
-STREAM = 1000
+# Far from the streams that the problems inside draw from; another one for each layer
+# of reparametrisation.
+STREAM = 10_000
 
 
 class Reparametrized(OptimizationProblem):
@@ -33,6 +34,7 @@ class Reparametrized(OptimizationProblem):
                 f"Received: {type(problem).__name__}."
             )
         self.problem = problem
+        self.depth = 1 + getattr(problem, "depth", 0)
         self.tensor_scales = checked_range(
             "tensor_scales", tensor_scales, positive=True
         )
@@ -74,4 +76,6 @@ class Reparametrized(OptimizationProblem):
 
     def _draw(self, seed, shape, ends, number):
         low, high = (math.log(end) for end in ends)
-        return counter_random.uniform(seed, shape, low, high, stream=STREAM + number)
+        return counter_random.uniform(
+            seed, shape, low, high, stream=STREAM * self.depth + number
+        )

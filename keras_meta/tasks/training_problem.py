@@ -10,15 +10,16 @@ from keras_meta.tasks.ranges import checked_range
 from keras_meta.tasks.task import check_count
 
 SCALE, NOISE, NOISY_LABELS, FIRST_WEIGHTS = range(4)  # streams of a task's seed
-BATCH = 0  # stream of a step's seed
+BATCH, FIRST_LAYER = 0, 1  # streams of a step's seed
 
 
 class TrainingProblem(OptimizationProblem):
     """ "Train this Keras model on this data, from this initialisation."
 
-    Each task starts from weights of its own: what is constant in the given model
-    (biases, batch normalisation) starts as it is there; every other variable is drawn
-    normally, with the mean and deviation of the model's own initial values. The loss
+    Each task starts from weights of its own: vectors and scalars (biases, batch
+    normalisation) and constant matrices start as they are in the given model; every
+    other variable is drawn normally, with the mean and deviation of the model's own
+    initial values, whatever its initializer (orthogonal, uniform) was. The loss
     of a step is that of a mini-batch drawn with replacement, in training mode (batch
     normalisation uses the batch; dropout draws anew).
 
@@ -99,7 +100,7 @@ class TrainingProblem(OptimizationProblem):
         noise = counter_random.uniform(seed, (), *self.label_noise, stream=NOISE)
         parameters = []
         for index, start in enumerate(self._start):
-            if start.size == 1 or start.std() == 0.0:
+            if start.ndim < 2 or start.std() == 0.0:
                 parameters.append(tf.constant(start))
                 continue
             drawn = counter_random.normal(
@@ -151,11 +152,16 @@ class TrainingProblem(OptimizationProblem):
 
     def _other_values(self, seed):
         values = []
-        for variable, value in zip(
-            self.model.non_trainable_variables, self._others, strict=True
+        for index, (variable, value) in enumerate(
+            zip(self.model.non_trainable_variables, self._others, strict=True)
         ):
             if variable.name == "seed_generator_state":
-                values.append(tf.cast(seed, variable.dtype))
+                drawn = counter_random.bits(seed, (2,), stream=FIRST_LAYER + index)
+                values.append(
+                    tf.cast(
+                        tf.bitwise.right_shift(drawn, np.uint64(32)), variable.dtype
+                    )
+                )
             else:
                 values.append(tf.convert_to_tensor(value))
         return values

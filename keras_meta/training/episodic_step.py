@@ -237,9 +237,10 @@ class EpisodicStep(keras.Model):
     def _take_step(self, engine, outer, result):
         variables = self.trainable_variables
         # `apply` divides by the scale: the gradients are those of the true loss.
-        self.optimizer.apply(
-            [self.optimizer.scale_loss(g) for g in result.gradients], variables
-        )
+        gradients = [self.optimizer.scale_loss(g) for g in result.gradients]
+        # An optimizer that looks at the loss sees what it was told last.
+        self.optimizer.scale_loss(result.meta_loss)
+        self.optimizer.apply(gradients, variables)
 
         def keep():
             engine.keep_statistics(result.statistics)

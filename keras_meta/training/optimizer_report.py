@@ -59,7 +59,13 @@ def report_optimizer(
             f"Argument `path` must lie in an existing folder. Received: {str(path)!r}."
         )
     figure_class = _figure_class()
-    [problem] = ProblemSource(tasks, 0).problems
+    problems = ProblemSource(tasks, 0).problems
+    if len(problems) != 1:
+        raise TypeError(
+            "`report_optimizer` takes one problem, so that losses are of one scale. "
+            f"Received: {len(problems)}. Call it for each."
+        )
+    problem = problems[0]
     steps = trainer.horizon[1] if steps is None else check_count("steps", steps)
     last = min(check_count("last", last), steps)
     optimizer = trainer.learned_optimizer()

@@ -7,19 +7,24 @@ from keras_meta import presets
 from keras_meta.tasks.task import check_count
 from keras_meta.training import optimizer_preset
 from keras_meta.training.learned_theta import LearnedTheta
-from keras_meta.training.long_runs import LONG_RUN_GRADIENTS
 from keras_meta.training.long_runs.imitation import Imitation
 from keras_meta.training.long_runs.inner_runs import InnerRuns
 from keras_meta.training.long_runs.long_run_engine import MAX_PROBLEMS, LongRunEngine
 from keras_meta.training.long_runs.meta_objective import META_OBJECTIVES
 from keras_meta.training.long_runs.problem_source import ProblemSource
-from keras_meta.training.long_runs.rule_unroll import MAX_STEPS, RuleUnroll
+from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+from keras_meta.training.long_runs.settings import (
+    checked_horizon,
+    checked_long_run_gradient,
+)
 from keras_meta.training.trainer_settings import (
     checked_choice,
     checked_flag,
     checked_number,
     learned_inner_optimizer,
 )
+
+EXAMPLE = "keras_meta.LSTMOptimizer()"
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -55,7 +60,8 @@ class OptimizerTrainer(LearnedTheta):
         meta_gradient: `"truncated"` (backpropagation through time), `"pes"` (Vicol et
             al. 2021), `"es"`, or an object such as `keras_meta.training.PES(0.03)`.
         meta_objective: `"mean"` of a window's losses, or `"log"`, the mean of their
-            logarithms, for problems whose losses differ in scale.
+            logarithms, for problems whose losses differ in scale and are positive
+            (what is below 1e-8 counts as that).
         curriculum: int >= 0, meta-steps over which horizons grow from `truncation` to
             `horizon` (Chen et al. 2020, arXiv:2010.09089). Default 0: none.
         second_order: bool, whether truncated backpropagation goes through the inner
@@ -105,10 +111,10 @@ class OptimizerTrainer(LearnedTheta):
                 "importing keras."
             )
         super().__init__(None, seed, name)
-        self.inner_optimizer = learned_inner_optimizer(optimizer)
+        self.inner_optimizer = learned_inner_optimizer(optimizer, "optimizer", EXAMPLE)
         self.truncation = check_count("truncation", truncation)
-        self.horizon = _checked_horizon(horizon, self.truncation)
-        self.meta_gradient = _checked_gradient(meta_gradient)
+        self.horizon = checked_horizon(horizon, self.truncation)
+        self.meta_gradient = checked_long_run_gradient(meta_gradient)
         self.gradient_rule = self.meta_gradient
         self.meta_objective = checked_choice(
             "meta_objective", meta_objective, META_OBJECTIVES
@@ -151,7 +157,8 @@ class OptimizerTrainer(LearnedTheta):
                 `keras_meta.optimizers.Adam(0.01)`: a warm-up in which the runs are the
                 teacher's and the optimizer learns to take its steps (Chen et al.
                 2020); `loss` is then the squared difference of steps over the
-                teacher's squared step. Call `fit` again without it.
+                teacher's squared step. Call `fit` again without it, and with another
+                `BackupAndRestore` folder, if there is one.
             **kwargs: as in `MetaTrainer.fit`: `steps_per_epoch`, `epochs`,
                 `validation_tasks` (one problem), `validation_episodes`, `callbacks`,
                 `verbose`, ... `val_loss` is the loss at the greatest horizon.
@@ -166,7 +173,11 @@ class OptimizerTrainer(LearnedTheta):
         if teacher is None:
             self.gradient_rule = self.meta_gradient
         else:
-            self.gradient_rule = Imitation(learned_inner_optimizer(teacher, "teacher"))
+            self.gradient_rule = Imitation(
+                learned_inner_optimizer(
+                    teacher, "teacher", "keras_meta.optimizers.Adam(0.01)"
+                )
+            )
         return super().fit(tasks, meta_batch_size, **kwargs)
 
     def evaluate(
@@ -250,7 +261,7 @@ class OptimizerTrainer(LearnedTheta):
                 "Argument `validation_tasks` must be one problem. Received: "
                 f"{len(self.validation_source.problems)}."
             )
-        key = (source.tasks, self.meta_batch_size, self.gradient_rule)
+        key = (source.problems, self.meta_batch_size, self.gradient_rule)
         begun = self._runs_of()
         if not all(
             new is old or new == old for new, old in zip(key, begun, strict=True)
@@ -265,11 +276,14 @@ class OptimizerTrainer(LearnedTheta):
                     self.meta_batch_size // count,
                     self.horizon,
                     self.truncation,
+                    (index, count),
                 )
-                for unroll in self._engine_of(source).unrolls
+                for index, unroll in enumerate(self._engine_of(source).unrolls)
             )
             self._runs_of = lambda: key  # In a function: Keras would track it.
             self._functions.pop("train", None)
+        if self.validation_source:
+            self._engine_of(self.validation_source)  # Now: later, Keras traces.
         super().renew_functions()
 
     def all_runs(self):
@@ -305,44 +319,20 @@ class OptimizerTrainer(LearnedTheta):
         }
 
     def _engine_of(self, source):
-        key = id(source.tasks)
+        key = tuple(id(problem) for problem in source.problems)
         kept = self._engines.get(key)
         if kept is None:
             unrolls = [
                 RuleUnroll(problem, self.inner_optimizer, self.second_order)
                 for problem in source.problems
             ]
-            used = [s.tasks for s in (self.train_source, self.validation_source) if s]
+            used = [
+                s.problems for s in (self.train_source, self.validation_source) if s
+            ]
             self._engines = {
-                old: pair
-                for old, pair in self._engines.items()
-                if any(pair[1] is tasks for tasks in used)
+                old: pair for old, pair in self._engines.items() if pair[1] in used
             }
-            # The tasks are kept with it, so that their id stays their own.
-            kept = (LongRunEngine(unrolls, self._theta_names, self), source.tasks)
+            # The problems are kept with it, so that their ids stay their own.
+            kept = (LongRunEngine(unrolls, self._theta_names, self), source.problems)
             self._engines[key] = kept
         return kept[0]
-
-
-def _checked_horizon(horizon, truncation):
-    pair = horizon if isinstance(horizon, (tuple, list)) else (horizon, horizon)
-    if len(pair) != 2:
-        raise ValueError(
-            "Argument `horizon` must be an int or a pair (least, greatest). Received: "
-            f"horizon={horizon!r}."
-        )
-    low, high = (check_count("horizon", end) for end in pair)
-    if not truncation <= low <= high < MAX_STEPS:
-        raise ValueError(
-            "Argument `truncation` must be at most the horizon, and the horizon below "
-            f"{MAX_STEPS}. Received: truncation={truncation}, horizon={horizon!r}."
-        )
-    return (low, high)
-
-
-def _checked_gradient(meta_gradient):
-    if isinstance(meta_gradient, tuple(LONG_RUN_GRADIENTS.values())):
-        return meta_gradient
-    return LONG_RUN_GRADIENTS[
-        checked_choice("meta_gradient", meta_gradient, tuple(LONG_RUN_GRADIENTS))
-    ]()

@@ -38,10 +38,12 @@ def can_vectorize(function, elements, signature):
             single one unconverted).
         signature: as in `map_tasks`.
     """
-    traced = tf.function(
-        lambda: map_tasks(function, elements, "vectorize", signature),
-        autograph=False,
-    )
+    return can_trace(lambda: map_tasks(function, elements, "vectorize", signature))
+
+
+def can_trace(function):
+    """Whether TensorFlow can trace `function`, a Python callable without arguments."""
+    traced = tf.function(function, autograph=False)
     # TensorFlow logs pages for an operation that it cannot convert.
     logger = tf.get_logger()
     level = logger.level

@@ -113,12 +113,15 @@ def adapted_variables(model, adapt):
     return chosen
 
 
-def learned_inner_optimizer(optimizer, argument="inner_optimizer"):
+def learned_inner_optimizer(
+    optimizer, argument="inner_optimizer", example="keras_meta.MetaSGD()"
+):
     """Returns the inner optimizer as a `LearnedOptimizer`.
 
     Args:
         optimizer: what the caller passed.
         argument: str, the argument's name, for the messages.
+        example: str, what could be passed, for the messages.
 
     Raises:
         TypeError: if it is neither that nor a plain `keras.optimizers.SGD`.
@@ -144,7 +147,7 @@ def learned_inner_optimizer(optimizer, argument="inner_optimizer"):
         return SGD.from_keras(optimizer)
     raise TypeError(
         f"Argument `{argument}` must be a `keras_meta.LearnedOptimizer`, such as "
-        "`keras_meta.MetaSGD()`, or a plain `keras.optimizers.SGD`. "
+        f"`{example}`, or a plain `keras.optimizers.SGD`. "
         f"Received: {argument}={optimizer!r}."
     )
 

@@ -139,6 +139,57 @@ def test_a_loss_of_a_trace_that_never_stepped_is_not_used():
     np.testing.assert_array_equal(variable, twin)
 
 
+def test_a_loss_of_another_function_is_not_used():
+    # Captured, it would stay what it was at the first call.
+    def make():
+        optimizer = MetaLSTM(hidden_size=4, initial_rate=0.2, seed=3)
+        variable = keras.Variable(START.astype("float32"))
+        optimizer.build([variable])
+        return optimizer, variable
+
+    gradient = ops.convert_to_tensor(GRADIENTS[0], dtype="float32")
+    optimizer, variable = make()
+
+    @tf.function
+    def inner():
+        optimizer.apply([gradient], [variable])
+
+    @tf.function
+    def outer(loss):
+        optimizer.scale_loss(loss)
+        inner()
+
+    outer(tf.constant(5.0))
+    other, twin = make()
+    other.apply([gradient], [twin])
+    np.testing.assert_allclose(variable, twin, rtol=1e-6)
+
+
+def test_a_loop_in_the_graph_tells_each_steps_loss():
+    optimizer = MetaLSTM(hidden_size=4, initial_rate=0.2, seed=3)
+    variable = keras.Variable(START.astype("float32"))
+    optimizer.build([variable])
+    gradients = tf.constant(GRADIENTS, "float32")
+
+    @tf.function
+    def run():
+        for step in tf.range(3):
+            optimizer.scale_loss(tf.gather(tf.constant(LOSSES), step))
+            if step >= 0:  # a branch of the loop
+                optimizer.apply([gradients[step]], [variable])
+
+    run()
+    np.testing.assert_allclose(variable, by_hand(optimizer, LOSSES), rtol=1e-5)
+
+
+def test_a_skipped_step_does_not_decay():
+    optimizer = MetaLSTM(seed=0, weight_decay=0.1)
+    variable = keras.Variable(START.astype("float32"))
+    optimizer.apply([tf.fill((4,), np.float32(np.nan))], [variable])
+    assert optimizer.skipped_steps == 1
+    np.testing.assert_array_equal(variable, START.astype("float32"))
+
+
 @pytest.mark.parametrize("bad", ["gradient", "loss"])
 def test_a_step_that_is_not_finite_is_skipped_and_counted(bad):
     optimizer = MetaLSTM(seed=0)

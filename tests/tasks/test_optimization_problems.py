@@ -142,6 +142,12 @@ def test_reparametrized_is_the_same_loss_in_other_units():
         np.testing.assert_allclose(g, inner * s, rtol=1e-4)
 
 
+def test_scales_of_nested_problems_are_their_own():
+    inner = Reparametrized(Quadratic(2), (0.01, 100.0))
+    (data, outer), _ = Reparametrized(inner, (0.01, 100.0)).sample(SEED)
+    assert not np.allclose(outer[0], data[1][0], rtol=0.01)
+
+
 def test_tensor_scales_fill_their_range_in_the_logarithm():
     problem = Reparametrized(Quadratic(2), (0.01, 100.0))
     logs = [

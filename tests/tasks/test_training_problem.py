@@ -154,6 +154,39 @@ def test_regularisers_dropout_and_batch_normalisation():
         np.testing.assert_array_equal(old, variable)
 
 
+def test_dropout_layers_of_one_shape_draw_different_masks():
+    masks = []
+
+    class Seen(keras.layers.Layer):
+        def call(self, x):
+            if hasattr(x, "numpy"):
+                masks.append(x.numpy())
+            return x
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    layers = [keras.layers.Dropout(0.5), Seen(), keras.layers.Dropout(0.5), Seen()]
+    model = keras.Sequential([keras.Input((40,)), *layers, keras.layers.Dense(1)])
+    problem = TrainingProblem(model, np.ones((8, 40)), np.ones((8, 1)), "mse", 8)
+    masks.clear()
+    data_, parameters = problem.sample(seed(0))
+    problem.loss(data_, parameters, STEP)
+    first, second = ((mask != 0).astype(int) for mask in masks)
+    alive = first.astype(bool)
+    # Of what the first layer leaves, the second one drops about half again.
+    assert 0.3 < second[alive].mean() < 0.7
+
+
+def test_biases_of_recurrent_layers_start_as_they_are():
+    model = keras.Sequential(
+        [keras.Input((5, 2)), keras.layers.LSTM(3), keras.layers.Dense(1)]
+    )
+    problem = TrainingProblem(model, np.ones((4, 5, 2)), np.ones((4, 1)), "mse", 4)
+    bias = problem.sample(seed(3)).parameters[2]
+    np.testing.assert_array_equal(bias, [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0])
+
+
 def test_several_inputs():
     inputs = [keras.Input((4,)), keras.Input((2,))]
     outputs = keras.layers.Dense(3)(keras.layers.Concatenate()(inputs))

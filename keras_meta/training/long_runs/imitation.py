@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from keras_meta.optimizers.state_tree import flat_state, nested_state
-from keras_meta.training.long_runs.rule_unroll import Runs, Trajectory
+from keras_meta.training.long_runs.runs import Runs, Trajectory
 from keras_meta.training.long_runs.window import WindowResult
 
 # Squared moves below count as this, where the error is divided by them.

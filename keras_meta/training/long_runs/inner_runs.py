@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
-from keras_meta.training.long_runs.rule_unroll import Runs
+from keras_meta.training.long_runs.runs import Runs
 
 HORIZON_STREAM = 5000  # of a task's seed; the problems draw from lower ones
 
@@ -26,10 +26,15 @@ class InnerRuns(keras.layers.Layer):
         horizon: pair of int, the least and the greatest, drawn uniformly in the
             logarithm for each run.
         truncation: int >= 1, steps of a window.
+        place: pair of int, which problem distribution of how many this one is: no
+            two of them share a task's seed, and they begin anew at different times.
     """
 
-    def __init__(self, unroll, meta_gradient, theta, num_tasks, horizon, truncation):
+    def __init__(
+        self, unroll, meta_gradient, theta, num_tasks, horizon, truncation, place=(0, 1)
+    ):
         super().__init__()
+        self.place = place
         self.unroll = unroll
         self.meta_gradient = meta_gradient
         self.num_tasks = num_tasks
@@ -68,12 +73,20 @@ class InnerRuns(keras.layers.Layer):
         for variable, value in zip(self.weights, values, strict=True):
             variable.assign(value)
 
-    def begun(self, theta, stream, greatest):
+    def seeds(self, stream, numbers):
+        """Returns the seeds of this distribution's tasks, int64 `(num_tasks, 2)`."""
+        index, count = self.place
+        return tf.stack(
+            [tf.fill(tf.shape(numbers), stream), numbers * count + index], axis=1
+        )
+
+    def begun(self, theta, stream, meta_step, greatest):
         """Returns the runs at the start of the next window, new ones where due.
 
         Args:
             theta: dict from name to tensor.
             stream: int64 scalar, the first number of the tasks' seeds.
+            meta_step: int64 scalar, how many meta-steps were taken.
             greatest: int64 scalar, no run gets a longer horizon.
 
         Returns:
@@ -86,12 +99,14 @@ class InnerRuns(keras.layers.Layer):
         slots = tf.range(self.num_tasks, dtype="int64")
         is_first = end == 0
         due = step >= end
-        number = tf.where(
-            due, tf.where(is_first, slots, number + self.num_tasks), number
-        )
-        seeds = tf.stack([tf.fill(tf.shape(number), stream), number], axis=1)
+        # Further than any run has come before: no task is trained on twice.
+        first = slots + meta_step * self.num_tasks
+        following = tf.where(is_first, first, number + self.num_tasks)
+        number = tf.where(due, following, number)
+        seeds = self.seeds(stream, number)
         horizons = tf.vectorized_map(self._horizon, seeds)
-        share = (slots + 1) / self.num_tasks
+        index, count = self.place
+        share = (slots * count + index + 1) / (self.num_tasks * count)
         staggered = tf.cast(tf.cast(horizons, share.dtype) * share, "int64")
         horizons = tf.minimum(tf.where(is_first, staggered, horizons), greatest)
         windows = tf.maximum(tf.math.floordiv(horizons, self.truncation), 1)

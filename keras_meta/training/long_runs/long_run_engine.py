@@ -6,12 +6,14 @@ import tensorflow as tf
 
 from keras_meta.training.finite_guard import first_bad_task
 from keras_meta.training.long_runs.inner_runs import curriculum_horizon
-from keras_meta.training.long_runs.rule_unroll import Runs
+from keras_meta.training.long_runs.runs import Runs
 from keras_meta.training.long_runs.window import Window
 from keras_meta.training.meta_step import MetaStep
 
 NOISE_STREAMS = 2**41  # apart from the seeds of tasks and of batches
 MAX_PROBLEMS = 2**10
+# A run with larger weights, states or gradients is lost: their sums overflow.
+LARGEST = 1e30
 
 
 class LongRunEngine:
@@ -42,7 +44,7 @@ class LongRunEngine:
         )
         values, gradients, kept, numbers, losses = [], [], [], [], []
         for index, runs in enumerate(settings.all_runs()):
-            begun, data, carried, places = runs.begun(theta, seeds[0, 0], longest)
+            begun, data, carried, places = runs.begun(theta, seeds[0, 0], step, longest)
             count = runs.num_tasks
             first = (step * MAX_PROBLEMS + index) * count
             noise_seeds = tf.stack(
@@ -70,7 +72,7 @@ class LongRunEngine:
             losses.append(result.losses[-1])
             gradients.append(of_tasks)
             kept += runs.after(_without(result, sound), places, ~sound)
-            numbers.append(places[0])
+            numbers.append(runs.seeds(seeds[0, 0], places[0])[:, 1])
         values, losses = tf.concat(values, axis=0), tf.concat(losses, axis=0)
         gradients = [tf.concat(parts, axis=0) for parts in zip(*gradients, strict=True)]
         sound = tf.math.is_finite(values)
@@ -109,15 +111,19 @@ class LongRunEngine:
         steps = tf.ensure_shape(steps, seeds.shape[:1])
         runs = Runs(parameters, state, steps, seeds)
         losses, _ = unroll.forward(theta, data, runs, num_steps, keep=False)
-        return {"loss": tf.transpose(losses)}
+        losses = tf.transpose(losses)
+        return {
+            "loss": losses,
+            "dropped": 1.0 - tf.cast(tf.math.is_finite(losses), "float32"),
+        }
 
 
 def _finite_rows(tensors):
-    """Returns bool `(num_tasks,)`, whether all of a task's values are finite."""
+    """Returns bool `(num_tasks,)`, whether all of a task's values are sound numbers."""
     sound = True
     for tensor in tensors:
         rows = tf.reshape(tensor, (tensor.shape[0], -1))
-        sound &= tf.reduce_all(tf.math.is_finite(rows), axis=1)
+        sound &= tf.reduce_all(tf.abs(rows) < LARGEST, axis=1)  # False for NaN.
     return sound
 
 

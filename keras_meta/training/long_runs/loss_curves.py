@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_meta.optimizers import SGD, Adam, RMSprop
-from keras_meta.training.long_runs.rule_unroll import RuleUnroll, Runs
+from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+from keras_meta.training.long_runs.runs import Runs
 from keras_meta.training.meta_evaluation import FIRST_EVALUATION_STREAM
 
 BASELINES = {
@@ -27,7 +28,7 @@ def loss_curves(rule, problem, steps, episodes, seed=0, batch=32, rates=None):
         rule: `LearnedOptimizer`.
         problem: `OptimizationProblem`.
         steps: int >= 1.
-        episodes: int >= 1, how many problems; a multiple of `batch`, or less than it.
+        episodes: int >= 1, how many problems.
         seed: int; evaluation with the same seed has the same problems.
         batch: int, problems at once.
         rates: list of float or None: learning rates to run with, each on all problems.
@@ -62,7 +63,7 @@ def loss_curves(rule, problem, steps, episodes, seed=0, batch=32, rates=None):
             run(tf.range(first, first + batch, dtype="int64")).numpy()
             for first in range(0, episodes, batch)
         ]
-        return np.concatenate(parts)
+        return np.concatenate(parts)[:episodes]
 
     if rates is None:
         return curves()

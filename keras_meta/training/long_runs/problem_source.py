@@ -21,7 +21,7 @@ class ProblemSource(TaskSource):
         self.tasks = tasks
         self.stream = stream
         self.is_dataset = False
-        self.problems = tasks if isinstance(tasks, (list, tuple)) else [tasks]
+        self.problems = tuple(tasks) if isinstance(tasks, (list, tuple)) else (tasks,)
         for problem in self.problems:
             if not isinstance(problem, OptimizationProblem):
                 raise TypeError(

@@ -1,47 +1,15 @@
 """Runs of an update rule on a batch of problems: forward, and back through time."""
 
-import typing
-
 import tensorflow as tf
 
 from keras_meta.optimizers.state_tree import flat_state, nested_state
-from keras_meta.training.task_axis import can_vectorize, map_tasks
+from keras_meta.training.long_runs.runs import Runs, Trajectory
+from keras_meta.training.task_axis import can_trace, map_tasks
 
 # The mini-batch of step t of the task of seed (stream, n) is drawn from
 # (stream + BATCH_STREAMS, n * MAX_STEPS + t): apart from all seeds of tasks.
 BATCH_STREAMS = 2**40
 MAX_STEPS = 2**20
-
-
-class Runs(typing.NamedTuple):
-    """Where several runs of an optimizer stand; each tensor leads with `(num_runs,)`.
-
-    Attributes:
-        parameters: list of float32 tensors, the iterates.
-        state: list of float32 tensors, the rule's state, flat.
-        step: int32 `(num_runs,)`, steps taken.
-        seed: int64 `(num_runs, 2)`, of the problem that a run is on.
-    """
-
-    parameters: list
-    state: list
-    step: tf.Tensor
-    seed: tf.Tensor
-
-
-class Trajectory(typing.NamedTuple):
-    """What a forward unroll of K steps went through.
-
-    Attributes:
-        losses: float32 `(K + 1, num_runs)`, at the first iterate and after each step.
-        parameters, gradients: lists of float32 `(K + 1, num_runs, ...)`.
-        state: list of float32 `(K, num_runs, ...)`, before each step.
-    """
-
-    losses: tf.Tensor
-    parameters: list
-    gradients: list
-    state: list
 
 
 class RuleUnroll:
@@ -65,21 +33,18 @@ class RuleUnroll:
         self.second_order = second_order
         spec = problem.element_spec
         self.parameter_specs = list(spec.parameters)
-        zeros = [tf.zeros(s.shape, s.dtype) for s in self.parameter_specs]
+        ones = [tf.ones(s.shape, s.dtype) for s in self.parameter_specs]
         specs = {f"parameter_{i}": s.shape for i, s in enumerate(self.parameter_specs)}
         theta = rule.initial_theta({n: tuple(s) for n, s in specs.items()}, rule.seed)
         theta = {name: tf.convert_to_tensor(value) for name, value in theta.items()}
-        flat = flat_state(rule.initial_state(theta, zeros), len(zeros))
+        flat = flat_state(rule.initial_state(theta, ones), len(ones))
+        _check_state(rule, theta, ones, flat)
         self.state_keys = [(name, index) for name, index, _ in flat]
         self.state_specs = [
             tf.TensorSpec(value.shape, value.dtype) for _, _, value in flat
         ]
         self.task_axis = "vectorize"
-        if not can_vectorize(
-            lambda seed: self._probe(theta, seed),
-            tf.constant([[0, 0], [0, 1]], "int64"),
-            None,
-        ):
+        if not can_trace(lambda: self._probe(theta)):
             self.task_axis = "sequential"
 
     def sampled(self, seeds):
@@ -318,26 +283,36 @@ class RuleUnroll:
         )
         return loss, gradients
 
-    def _probe(self, theta, seed):
-        """One step and one step back, to see what `vectorized_map` can convert."""
-        data, parameters = self.problem.sample(seed)
-        step = tf.cast(seed[1], "int32")
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(list(theta.values()))
-            state = self.rule.initial_state(theta, parameters)
-            state = [value for _, _, value in flat_state(state, len(parameters))]
-            _, gradients = self.loss_and_gradients(data, parameters, step, seed)
-            if not self.second_order:
-                gradients = [tf.stop_gradient(g) for g in gradients]
-            parameters, state = self.take_step(
-                theta, parameters, gradients, state, step
-            )
-            total = tf.add_n([tf.reduce_sum(p) for p in [*parameters, *state]])
-        gradients = tape.gradient(
-            total, list(theta.values()), unconnected_gradients="zero"
+    def _probe(self, theta):
+        """Two steps forward and back, to see what `vectorized_map` can convert."""
+        seeds = tf.constant([[0, 0], [0, 1]], "int64")
+        data, parameters = self.sampled(seeds)
+        runs = Runs(
+            parameters, self.started(theta, parameters), tf.zeros(2, "int32"), seeds
         )
-        return total, gradients
+        trajectory, _ = self.forward(theta, data, runs, 2)
+        upstream = [g[1:] for g in trajectory.gradients]
+        return self.backward(theta, data, runs, trajectory, upstream)
 
     def map(self, function, elements, signature):
         """Applies a function of one run to all; see `map_tasks`."""
         return map_tasks(function, elements, self.task_axis, signature)
+
+
+def _check_state(rule, theta, parameters, flat):
+    """Raises ValueError for a rule whose state cannot be differentiated through."""
+    moved = {name: value + 0.5 for name, value in theta.items()}
+    other = flat_state(rule.initial_state(moved, parameters), len(parameters))
+    for (name, _, value), (_, _, changed) in zip(flat, other, strict=True):
+        if not value.dtype.is_floating:
+            raise ValueError(
+                f"The state of {type(rule).__name__} must be float tensors. Received: "
+                f"{name!r} of dtype {value.dtype.name}."
+            )
+        if not bool(tf.reduce_all(value == changed)):
+            raise ValueError(
+                "An optimizer whose initial state depends on theta cannot be trained "
+                "on long runs: runs begin in other meta-steps than they end. Received: "
+                f"{type(rule).__name__}, whose state {name!r} does. Start it from "
+                "constants, or train it with `keras_meta.MetaTrainer`."
+            )

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_meta.training.long_runs.rule_unroll import RuleUnroll, Runs
+from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+from keras_meta.training.long_runs.runs import Runs
 
 
 @dataclasses.dataclass(frozen=True)

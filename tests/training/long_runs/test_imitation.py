@@ -8,7 +8,8 @@ from keras_meta import SGD, MetaSGD
 from keras_meta.optimizers import Adam
 from keras_meta.training.long_runs.imitation import Imitation
 from keras_meta.training.long_runs.meta_objective import mean
-from keras_meta.training.long_runs.rule_unroll import RuleUnroll, Runs
+from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+from keras_meta.training.long_runs.runs import Runs
 from keras_meta.training.long_runs.window import Window
 
 from .problems import CURVATURE, START, LearnedRate, OneBowl

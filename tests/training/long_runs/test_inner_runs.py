@@ -13,7 +13,7 @@ from keras_meta.training.long_runs.window import Window
 from .problems import Bowls, LearnedRate, losses_by_hand
 
 THETA = {"pair": tf.constant([0.1, 0.5])}
-STREAM = tf.constant(6, "int64")
+STREAM, START = tf.constant(6, "int64"), tf.constant(0, "int64")
 
 
 def inner_runs(rule=None, num_tasks=4, horizon=(8, 8), truncation=2):
@@ -24,7 +24,7 @@ def inner_runs(rule=None, num_tasks=4, horizon=(8, 8), truncation=2):
 def step(runs, greatest=10**6, lost=None):
     """Takes one window; returns places at its start and losses after each step."""
     begun, data, carried, places = runs.begun(
-        THETA, STREAM, tf.constant(greatest, "int64")
+        THETA, STREAM, START, tf.constant(greatest, "int64")
     )
     seeds = tf.zeros((runs.num_tasks, 2), "int64")
     window = Window(
@@ -87,7 +87,9 @@ def test_both_runs_of_an_antithetic_pair_begin_together():
     assert np.all(summed != 0)
     step(runs)
     # The first task began anew: one perturbation; the second has the sum of two.
-    begun, _, carried, places = runs.begun(THETA, STREAM, tf.constant(100, "int64"))
+    begun, _, carried, places = runs.begun(
+        THETA, STREAM, START, tf.constant(100, "int64")
+    )
     assert places.numpy()[1].tolist() == [2, 0]
     np.testing.assert_array_equal(carried[0][1], np.zeros(2))
     assert np.all(np.array(carried[0][0]) != 0)
@@ -95,6 +97,34 @@ def test_both_runs_of_an_antithetic_pair_begin_together():
     assert not np.allclose(first[0], second[0])
     np.testing.assert_array_equal(first[1], second[1])
     np.testing.assert_array_equal(begun.seed[:2], begun.seed[2:])
+
+
+def test_several_problems_share_no_task_and_begin_at_different_times():
+    unroll = RuleUnroll(Bowls(), LearnedRate(), False)
+    all_runs = [
+        InnerRuns(unroll, Truncated(), THETA, 2, (8, 8), 2, place=(i, 2))
+        for i in range(2)
+    ]
+    seeds, ages = [], []
+    for _ in range(6):
+        for runs in all_runs:
+            (number, age, _), _ = step(runs)
+            seeds.append((age, runs.seeds(STREAM, tf.constant(number))[:, 1].numpy()))
+            ages.append(age.tolist())
+    begun = [
+        n for age, numbers in seeds for a, n in zip(age, numbers, strict=True) if a == 0
+    ]
+    assert len(set(begun)) == len(begun)
+    # Horizons of the first runs: 2, 6 and 4, 8.
+    assert ages[:6] == [[0, 0], [0, 0], [0, 2], [2, 2], [2, 4], [0, 4]]
+
+
+def test_runs_of_a_later_fit_are_on_tasks_that_come_after():
+    runs = inner_runs()
+    _, _, _, places = runs.begun(
+        THETA, STREAM, tf.constant(50, "int64"), tf.constant(100, "int64")
+    )
+    np.testing.assert_array_equal(places[0], [200, 201, 202, 203])
 
 
 def test_horizons_are_drawn_in_the_logarithm_and_rounded_to_windows():

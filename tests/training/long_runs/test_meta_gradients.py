@@ -8,7 +8,8 @@ from keras_meta import LSTMOptimizer
 from keras_meta.tasks import Quadratic
 from keras_meta.training import ES, PES, Truncated
 from keras_meta.training.long_runs.meta_objective import META_OBJECTIVES, mean
-from keras_meta.training.long_runs.rule_unroll import RuleUnroll, Runs
+from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+from keras_meta.training.long_runs.runs import Runs
 from keras_meta.training.long_runs.window import Window
 
 from .problems import LearnedRate, OneBowl, losses_by_hand, true_gradient

@@ -1,0 +1,32 @@
+"""Checks of the settings of long runs, before any graph is traced."""
+
+from keras_meta.tasks.task import check_count
+from keras_meta.training.long_runs import LONG_RUN_GRADIENTS
+from keras_meta.training.long_runs.rule_unroll import MAX_STEPS
+from keras_meta.training.trainer_settings import checked_choice
+
+
+def checked_horizon(horizon, truncation):
+    """Returns the horizon as a pair of int, at least the truncation."""
+    pair = horizon if isinstance(horizon, (tuple, list)) else (horizon, horizon)
+    if len(pair) != 2:
+        raise ValueError(
+            "Argument `horizon` must be an int or a pair (least, greatest). Received: "
+            f"horizon={horizon!r}."
+        )
+    low, high = (check_count("horizon", end) for end in pair)
+    if not truncation <= low <= high < MAX_STEPS:
+        raise ValueError(
+            "Argument `truncation` must be at most the horizon, and the horizon below "
+            f"{MAX_STEPS}. Received: truncation={truncation}, horizon={horizon!r}."
+        )
+    return (low, high)
+
+
+def checked_long_run_gradient(meta_gradient):
+    """Returns the object of `LONG_RUN_GRADIENTS` that is meant."""
+    if isinstance(meta_gradient, tuple(LONG_RUN_GRADIENTS.values())):
+        return meta_gradient
+    return LONG_RUN_GRADIENTS[
+        checked_choice("meta_gradient", meta_gradient, tuple(LONG_RUN_GRADIENTS))
+    ]()
