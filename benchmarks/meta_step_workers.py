@@ -9,8 +9,6 @@ holds keras_meta's, `peer_workers.py` the others'.
 
 import argparse
 import os
-import sys
-import time
 
 import peer_workers
 from meta_step_problems import (
@@ -67,6 +65,7 @@ def run_keras_meta(options):
     """Times epochs of a real `fit`, from inside it."""
     import keras
     import tensorflow as tf
+    from fit_turns import FitTurns
 
     import keras_meta
 
@@ -86,25 +85,13 @@ def run_keras_meta(options):
     trainer.compile(keras.optimizers.Adam(OUTER_RATE), loss=loss, jit_compile=jit)
     tasks, meta_batch_size = keras_meta_tasks(options.network, options.queries)
 
-    class Turn(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                print("ready", flush=True)
-            if epoch >= 1 and not sys.stdin.readline():
-                self.model.stop_training = True
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch >= 1 and not self.model.stop_training:
-                print(time.perf_counter() - self.start, flush=True)
-
     trainer.fit(
         tasks,
         meta_batch_size=meta_batch_size,
         steps_per_epoch=options.steps,
         epochs=10**6,
         verbose=0,
-        callbacks=[Turn()],
+        callbacks=[FitTurns()],
     )
 
 

@@ -17,6 +17,7 @@ OUTER_RATE = 1e-3
 def run_keras_meta(options):
     """Times epochs of a real `fit`, from inside it."""
     import keras
+    from fit_turns import FitTurns
 
     import keras_meta
 
@@ -28,25 +29,13 @@ def run_keras_meta(options):
         jit_compile={"on": True}.get(options.jit, False),
     )
 
-    class Turn(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                print("ready", flush=True)
-            if epoch >= 1 and not sys.stdin.readline():
-                self.model.stop_training = True
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch >= 1 and not self.model.stop_training:
-                print(time.perf_counter() - self.start, flush=True)
-
     trainer.fit(
         keras_meta.tasks.Quadratic(DIMENSIONS),
         meta_batch_size=RUNS,
         steps_per_epoch=options.steps,
         epochs=10**6,
         verbose=0,
-        callbacks=[Turn()],
+        callbacks=[FitTurns()],
     )
 
 

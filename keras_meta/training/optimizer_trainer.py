@@ -170,6 +170,19 @@ class OptimizerTrainer(LearnedTheta):
         Raises:
             FloatingPointError: if no run of a meta-step is finite.
         """
+        count = len(ProblemSource(tasks, 0).problems)
+        if check_count("meta_batch_size", meta_batch_size) % count:
+            raise ValueError(
+                "Argument `meta_batch_size` must be a multiple of the number of "
+                f"problems. Received: meta_batch_size={meta_batch_size} for {count} "
+                "problems."
+            )
+        validation = kwargs.get("validation_tasks")
+        if isinstance(validation, (list, tuple)) and len(validation) != 1:
+            raise ValueError(
+                "Argument `validation_tasks` must be one problem. Received: "
+                f"{len(validation)}."
+            )
         if teacher is None:
             self.gradient_rule = self.meta_gradient
         else:
@@ -202,8 +215,9 @@ class OptimizerTrainer(LearnedTheta):
             verbose: 0, 1 or `"auto"`, as in Keras.
 
         Returns:
-            `{"loss": {"mean": [before, after 1 step, ...], "ci95": [...]}}`: means
-            over the problems, and half-widths of their 95 % intervals.
+            `{"loss": {"mean": [before, after 1 step, ...], "ci95": [...]}, "dropped":
+            ...}`: means over the problems and half-widths of their 95 % intervals;
+            `"dropped"` is the share of runs whose loss is not finite.
         """
         if isinstance(tasks, (list, tuple)):
             raise TypeError(
@@ -250,17 +264,6 @@ class OptimizerTrainer(LearnedTheta):
         """As `EpisodicStep`'s; begins runs on the problems of `fit`, or goes on."""
         source = self.train_source
         count = len(source.problems)
-        if self.meta_batch_size % count:
-            raise ValueError(
-                "Argument `meta_batch_size` must be a multiple of the number of "
-                f"problems. Received: meta_batch_size={self.meta_batch_size} for "
-                f"{count} problems."
-            )
-        if self.validation_source and len(self.validation_source.problems) > 1:
-            raise ValueError(
-                "Argument `validation_tasks` must be one problem. Received: "
-                f"{len(self.validation_source.problems)}."
-            )
         key = (source.problems, self.meta_batch_size, self.gradient_rule)
         begun = self._runs_of()
         if not all(

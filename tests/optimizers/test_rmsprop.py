@@ -6,25 +6,13 @@ import pytest
 
 from keras_meta.optimizers import RMSprop
 
-GRADIENTS = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
-
-
-def run(optimizer):
-    variable = keras.Variable(np.linspace(-1.0, 1.0, 5, dtype="float32"))
-    values = []
-    for scale, gradient in zip(
-        (1.0, 1e-4, 10.0, 0.0, 1.0, 1.0), GRADIENTS, strict=True
-    ):
-        optimizer.apply([scale * gradient], [variable])
-        values.append(np.array(variable))
-    return values
-
 
 @pytest.mark.parametrize(
     "settings",
     [{}, {"learning_rate": 0.1}, {"rho": 0.5, "epsilon": 0.01}],
 )
-def test_steps_are_those_of_keras(settings):
+def test_steps_are_those_of_keras(settings, weights_after_each_step):
+    run = weights_after_each_step
     np.testing.assert_allclose(
         run(RMSprop(**settings)), run(keras.optimizers.RMSprop(**settings)), rtol=1e-5
     )

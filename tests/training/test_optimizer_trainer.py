@@ -350,5 +350,7 @@ def test_problems_that_cannot_be_learned_on():
         fit(trainer, Nothing())
     with pytest.raises(TypeError, match=r"takes one problem.*a list of 2"):
         trainer.evaluate([Quadratic(), Quadratic()])
+    with pytest.raises(ValueError, match="must be one problem. Received: 2"):
+        fit(trainer, validation_tasks=[Quadratic(), Quadratic()])
     with pytest.raises(NotImplementedError, match="learned_optimizer"):
         trainer(np.zeros((1, 2)))

@@ -42,7 +42,7 @@ class LongRunEngine:
         longest = curriculum_horizon(
             step, settings.curriculum, settings.truncation, settings.horizon[1]
         )
-        values, gradients, kept, numbers, losses = [], [], [], [], []
+        values, gradients, kept, numbers = [], [], [], []
         for index, runs in enumerate(settings.all_runs()):
             begun, data, carried, places = runs.begun(theta, seeds[0, 0], step, longest)
             count = runs.num_tasks
@@ -69,11 +69,10 @@ class LongRunEngine:
             sound = _finite_rows([result.values, *of_tasks])
             sound &= _finite_runs(result.runs, count)
             values.append(tf.where(sound, result.values, float("nan")))
-            losses.append(result.losses[-1])
             gradients.append(of_tasks)
             kept += runs.after(_without(result, sound), places, ~sound)
             numbers.append(runs.seeds(seeds[0, 0], places[0])[:, 1])
-        values, losses = tf.concat(values, axis=0), tf.concat(losses, axis=0)
+        values = tf.concat(values, axis=0)
         gradients = [tf.concat(parts, axis=0) for parts in zip(*gradients, strict=True)]
         sound = tf.math.is_finite(values)
         meta_loss, meta_gradients = _mean_of_sound(
@@ -102,7 +101,11 @@ class LongRunEngine:
             first = last
 
     def history(self, outer, episodes, seeds, num_steps):
-        """Returns the losses of new runs, `{"loss": (num_tasks, num_steps + 1)}`."""
+        """Returns the losses of new runs, and whether they are not finite.
+
+        Returns:
+            Dict of `"loss"` and `"dropped"`, float32 `(num_tasks, num_steps + 1)`.
+        """
         theta = dict(zip(self.theta_names, outer, strict=True))
         [unroll] = self.unrolls
         data, parameters = unroll.sampled(seeds)
