@@ -149,7 +149,10 @@ def quadratics(options, folder):
         5e-3, epochs * schedule["steps_per_epoch"]
     )
     trainer = keras_meta.OptimizerTrainer(
-        keras_meta.LSTMOptimizer(seed=0), horizon=100, seed=0, name="quadratics"
+        keras_meta.LSTMOptimizer(inputs="log_sign", seed=0),
+        horizon=100,
+        seed=0,
+        name="quadratics",
     )
     trainer.compile(keras.optimizers.Adam(rate, global_clipnorm=1.0))
     seconds = meta_trained(trainer, Quadratic(), schedule, folder, options.minutes)
@@ -161,7 +164,7 @@ def quadratics(options, folder):
 def networks(options, folder):
     """Returns the rows of the networks."""
     x, y, data = images()
-    epochs = 1 if options.quick else 40
+    epochs = 1 if options.quick else 30
     schedule = {"meta_batch_size": 4, "steps_per_epoch": 20, "epochs": epochs}
     if options.quick:
         schedule["steps_per_epoch"] = 2
@@ -169,7 +172,7 @@ def networks(options, folder):
         3e-3, epochs * schedule["steps_per_epoch"]
     )
     trainer = keras_meta.OptimizerTrainer(
-        keras_meta.LSTMOptimizer(seed=0),
+        keras_meta.LSTMOptimizer(inputs="normalized", seed=0),
         horizon=200,
         meta_objective="log",
         seed=0,

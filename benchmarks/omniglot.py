@@ -24,6 +24,7 @@ from omniglot_runs import RUNS, learner
 from omniglot_tasks import MovedImages
 from recording import machine, write_json
 
+import keras_meta
 from keras_meta.tasks import FewShotClassification, load_omniglot
 
 HERE = pathlib.Path(__file__).parent
@@ -109,6 +110,8 @@ def main():
         start, pretraining = pretrained_weights(
             run.net, train, folder, epochs=0 if options.quick else None
         )
+        if run.start:
+            start = keras_meta.load(folder / f"{run.start}.kmeta")
         made, seconds = trained(run, train, start, folder)
         results = tested(run, made, test)
         if not run.is_metric:

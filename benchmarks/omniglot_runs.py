@@ -5,10 +5,11 @@ import dataclasses
 import keras
 
 import keras_meta
+from keras_meta.presets import Preset
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 DENSE_WIDTHS = (256, 128, 64, 64)  # Finn et al. 2017, section 5.2
-GRADIENT_METHODS = ("Meta-SGD", "MAML", "FOMAML", "ANIL", "Reptile")
+GRADIENT_METHODS = ("Meta-SGD", "MAML", "FOMAML", "ANIL", "Reptile", "MetaLSTM")
 METRICS = {"matching": "cosine", "prototypical": "euclidean"}
 
 
@@ -32,6 +33,8 @@ class Run:
         inner_batch_size: int or None.
         moved_classes: float in [0, 1], share of the training classes that are moved
             as a whole, see `MovedImages`.
+        starts_from: str or None, the method whose run on the same net and tasks gives
+            the initialisation that training starts from, instead of an encoder alone.
     """
 
     method: str
@@ -48,6 +51,7 @@ class Run:
     evaluation_steps: int = 3
     inner_batch_size: int | None = None
     moved_classes: float = 0.5
+    starts_from: str | None = None
 
     @property
     def name(self):
@@ -60,6 +64,13 @@ class Run:
     def is_metric(self):
         """bool, whether it compares instead of taking steps."""
         return self.method in METRICS
+
+    @property
+    def start(self):
+        """str or None, the name of the run that it starts from."""
+        if self.starts_from is None:
+            return None
+        return dataclasses.replace(self, method=self.starts_from).name
 
 
 def encoder(net):
@@ -92,12 +103,13 @@ def learner(run, start, seed=0):
 
     Args:
         run: `Run`.
-        start: list of arrays, the encoder's weights to start from, or None.
+        start: what it starts from: list of arrays, the encoder's weights; the
+            `Preset` of another run; or None.
         seed: int.
     """
     keras.utils.set_random_seed(seed)
     network = encoder(run.net)
-    if start is not None:
+    if isinstance(start, list):
         network.set_weights(start)
     schedules = keras.optimizers.schedules
     outer = keras.optimizers.Adam(schedules.CosineDecay(run.rate, run.iterations))
@@ -118,9 +130,15 @@ def learner(run, start, seed=0):
     inner = keras_meta.SGD(run.inner_rate)
     if run.method == "Meta-SGD":
         inner = keras_meta.MetaSGD(alpha_init=run.inner_rate)
-    meta_gradient = {"FOMAML": "first_order", "Reptile": "reptile"}
+    elif run.method == "MetaLSTM":
+        inner = keras_meta.MetaLSTM(initial_rate=run.inner_rate, seed=seed)
+    model = keras.Sequential([network, head])
+    if isinstance(start, Preset):
+        start.initialize(model)
+    first_order = ("FOMAML", "MetaLSTM")  # The latter as in its paper.
+    meta_gradient = dict.fromkeys(first_order, "first_order") | {"Reptile": "reptile"}
     made = keras_meta.MetaTrainer(
-        keras.Sequential([network, head]),
+        model,
         inner,
         inner_steps=run.inner_steps,
         adapt="head" if run.method == "ANIL" else "all",
@@ -155,7 +173,7 @@ RUNS = [
     ),
     Run("Meta-SGD", shots=5, iterations=10_000),
     Run("Meta-SGD", ways=20, meta_batch_size=1, iterations=12_000),
-    Run("MAML", net="dense", iterations=20_000),
+    Run("MAML", net="dense", iterations=60_000, meta_batch_size=16),
     *_named(METRICS, ways=20, meta_batch_size=1),
     *_named(METRICS, ways=20, meta_batch_size=1, statistics="running"),
     *_named(("Meta-SGD", "MAML"), statistics="running"),

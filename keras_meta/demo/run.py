@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import keras_meta
-from keras_meta.demo import baselines, digits, plots
+from keras_meta.demo import baselines, digits, plots, shipped_optimizer
 from keras_meta.demo.report import STEPS, Results
 from keras_meta.training.meta_evaluation import FIRST_EVALUATION_STREAM
 from keras_meta.training.task_source import TaskSource
@@ -32,10 +32,26 @@ class Size(NamedTuple):
     steps_per_epoch: int
     pretraining_epochs: int
     test_episodes: int
+    fit_epochs: int
+    fit_seeds: tuple
 
 
-FULL = Size(epochs=8, steps_per_epoch=50, pretraining_epochs=20, test_episodes=200)
-QUICK = Size(epochs=1, steps_per_epoch=2, pretraining_epochs=1, test_episodes=4)
+FULL = Size(
+    epochs=8,
+    steps_per_epoch=50,
+    pretraining_epochs=20,
+    test_episodes=200,
+    fit_epochs=10,
+    fit_seeds=(0, 1, 2),
+)
+QUICK = Size(
+    epochs=1,
+    steps_per_epoch=2,
+    pretraining_epochs=1,
+    test_episodes=4,
+    fit_epochs=2,
+    fit_seeds=(0,),
+)
 
 
 def main(quick=False, output=None):
@@ -73,8 +89,13 @@ def main(quick=False, output=None):
     print("3. The same optimizer in plain compile and fit.")
     plain_fit(path, trainer)
 
+    print("4. An optimizer that ships, learned on other problems, on all digits.")
+    shipped = shipped_optimizer.compare(size.fit_epochs, size.fit_seeds)
+    results.facts["shipped_optimizer"] = shipped
+
     results.facts["seconds"] = round(time.perf_counter() - began, 1)
     results.print()
+    shipped_optimizer.show(shipped)
     results.write(folder)
     plots.adaptation_curves(results, folder / "adaptation_curves.png")
     plots.learned_rates(trainer.learned_optimizer(), folder / "learned_rates.png")

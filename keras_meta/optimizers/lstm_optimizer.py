@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_meta import presets
 from keras_meta.optimizers.argument_checks import checked_count, checked_number
 from keras_meta.optimizers.coordinate_rule import CoordinateRule
 from keras_meta.optimizers.gradient_features import log_sign, normalized
@@ -11,6 +12,16 @@ from keras_meta.optimizers.lstm_cell import glorot, initial_weights, lstm_step
 
 INPUTS = ("log_sign", "normalized")
 NUM_FEATURES = 2
+WEIGHTS = {"default": "lstm_default"}  # to the names of shipped presets
+# What learned weights belong to.
+DECIDED_BY_WEIGHTS = (
+    "inputs",
+    "hidden_size",
+    "num_layers",
+    "output_scale",
+    "log_scale",
+    "decay",
+)
 
 
 @keras.saving.register_keras_serializable("keras_meta", "LSTMOptimizer")
@@ -20,7 +31,8 @@ class LSTMOptimizer(CoordinateRule):
     `w <- w + learning_rate * output_scale * m(features(g), hidden state)`, with one
     LSTM for all coordinates and a hidden state for each (Andrychowicz et al. 2016,
     arXiv:1606.04474, section 2.1). Its weights do not depend on the model: what was
-    learned on small models runs on any. Without meta-training it is random.
+    learned on small models runs on any. `LSTMOptimizer(weights="default")` ships with
+    learned weights; without weights and without meta-training it is random.
 
     All variables go through one LSTM call a step. Models of more than `chunk_size`
     weights go through it in chunks: the state takes `8 * num_layers * hidden_size`
@@ -38,19 +50,23 @@ class LSTMOptimizer(CoordinateRule):
             (the paper's); or `"normalized"`: momentum and gradient over the
             gradient's running size, through a layer of `hidden_size` ELUs, output
             through tanh (RNNProp: Lv, Jiang & Li 2017, arXiv:1703.03633), which no
-            scale of the loss changes. Default "log_sign".
+            scale of the loss changes. Default: that of `weights`, or "log_sign".
         hidden_size: int >= 1. Default 20.
         num_layers: int >= 1. Default 2.
         output_scale: float > 0. Default 0.1, that of both papers.
         log_scale: float > 0, the p of `"log_sign"`: gradients below `exp(-p)` count
             as small. Default 10.
         decay: float in (0, 1), of the averages of `"normalized"`. Default 0.95.
+        weights: None, for random weights that meta-training starts from; or
+            `"default"`, for those that ship: learned on mixed small networks, for runs
+            of up to 500 steps (`benchmarks/default_lstm.py`). They need the default
+            sizes and scales. For weights of your own see `from_preset`.
         chunk_size: int >= 1, coordinates that go through the LSTM at once.
         **kwargs: see `LearnedOptimizer`. Weight decay is multiplied by
             `output_scale`, about the size of a step.
 
     Raises:
-        ValueError: if an argument is out of its range.
+        ValueError: if an argument is out of its range, or not that of `weights`.
 
     Example:
 
@@ -65,16 +81,22 @@ class LSTMOptimizer(CoordinateRule):
     def __init__(
         self,
         learning_rate=1.0,
-        inputs="log_sign",
+        inputs=None,
         hidden_size=20,
         num_layers=2,
         output_scale=0.1,
         log_scale=10.0,
         decay=0.95,
+        weights=None,
         chunk_size=8192,
         **kwargs,
     ):
         super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
+        preset = _preset_of(weights)
+        if inputs is None:
+            inputs = (
+                preset.card["optimizer"]["config"]["inputs"] if preset else INPUTS[0]
+            )
         if inputs not in INPUTS:
             raise ValueError(
                 f"Argument `inputs` must be one of {list(INPUTS)}. "
@@ -91,6 +113,10 @@ class LSTMOptimizer(CoordinateRule):
             "log_scale", log_scale, 0.0, infinity, low=False
         )
         self.decay = checked_number("decay", decay, 0.0, 1.0, low=False)
+        if preset:
+            self._check_weights_belong(preset, weights)
+            self.set_theta(preset.theta, preset=preset.source)
+        self.weights = weights
 
     def theta_arrays(self, seed):
         """Returns the LSTM's weights before meta-learning.
@@ -140,6 +166,11 @@ class LSTMOptimizer(CoordinateRule):
             outputs = ops.tanh(outputs)
         return self.output_scale * outputs, {**new, **hidden}
 
+    def set_theta(self, theta, parameters=None, preset=None):
+        """As `CoordinateRule`'s; the weights are then no longer those of `weights`."""
+        super().set_theta(theta, parameters, preset)
+        self.weights = None
+
     def decay_rates(self, theta, state, parameters):
         """Returns `output_scale` for each parameter."""
         return [self.output_scale for _ in parameters]
@@ -154,9 +185,40 @@ class LSTMOptimizer(CoordinateRule):
                 "output_scale": self.output_scale,
                 "log_scale": self.log_scale,
                 "decay": self.decay,
+                "weights": self.weights,
             }
         )
         return config
+
+    def _check_weights_belong(self, preset, weights):
+        """Raises if an argument is not that with which the weights were learned."""
+        learned_with = preset.card["optimizer"]["config"]
+        for name in DECIDED_BY_WEIGHTS:
+            received = getattr(self, name)
+            if received != learned_with[name]:
+                raise ValueError(
+                    f"Argument `{name}` must be {learned_with[name]!r} with "
+                    f"weights={weights!r}, which were learned so. Received: "
+                    f"{name}={received!r}. Leave it out, or meta-train weights of your "
+                    "own with `keras_meta.OptimizerTrainer`."
+                )
+
+
+def _preset_of(weights):
+    """Returns the `Preset` that `weights` names, or None.
+
+    Raises:
+        ValueError: for a name that there is not.
+    """
+    if weights is None:
+        return None
+    if weights not in list(WEIGHTS):
+        raise ValueError(
+            f"Argument `weights` must be None or one of {list(WEIGHTS)}. Received: "
+            f"weights={weights!r}. Weights in a file are loaded by "
+            "`LSTMOptimizer.from_preset(path)`."
+        )
+    return presets.load(WEIGHTS[weights])
 
 
 # So that `compile(optimizer="lstm_optimizer")` works as "adam" does.
