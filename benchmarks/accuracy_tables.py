@@ -81,6 +81,31 @@ def learned_optimizers():
     return "\n\n".join(parts)
 
 
+def default_lstm():
+    results = load("default_lstm")
+    rows = []
+    for row in results["rows"]:
+        means = {name: sum(v) / len(v) for name, v in row["losses"].items()}
+        grid = {name: mean for name, mean in means.items() if name != "learned"}
+        best = min(grid, key=grid.get)
+        cells = [
+            f"{means[name]:.3f} ({min(losses):.3f}-{max(losses):.3f})"
+            for name, losses in (
+                (name, row["losses"][name]) for name in ("learned", "Adam(0.001)", best)
+            )
+        ]
+        rows.append([row["case"], row["steps"], *cells[:2], f"{cells[2]}, {best}"])
+    header = ["", "steps", '`weights="default"`', "Adam(0.001)", "best Adam of a grid"]
+    seeds = results["rows"][0]["seeds"]
+    return (
+        f"{markdown(header, rows)}\n\nTraining loss of the last {results['last']} "
+        f"batches in plain `fit`, mean and range over seeds {seeds}. "
+        f"Meta-trained for {results['meta_steps']:,} meta-steps in "
+        f"{results['meta_training_seconds'] / 60:.0f} minutes. "
+        f"{machine_line(results['machine'])}"
+    )
+
+
 def omniglot():
     files = sorted((HERE / "results" / "omniglot").glob("*.json"))
     results = [json.loads(file.read_text(encoding="utf-8")) for file in files]

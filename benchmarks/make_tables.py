@@ -93,6 +93,28 @@ def unroll_time():
     )
 
 
+def optimizer_step_cost():
+    results = load("optimizer_step_cost")
+    sizes = sorted({row["weights"] for row in results["rows"]})
+    table = {}
+    for row in results["rows"]:
+        low, high = row["time_adam_1_range"]
+        label = (row["optimizer"], "XLA" if row["xla"] else "plain graph")
+        table.setdefault(label, {})[row["weights"]] = (
+            f"{row['milliseconds']:.1f} ms, {row['time_adam_1']:.0f} ({low:.0f}-"
+            f"{high:.0f}), {row['extra_mebibytes']:.0f} MiB"
+        )
+    rows = [[*label, *[cells[n] for n in sizes]] for label, cells in table.items()]
+    header = ["", "", *[f"{n:,} weights" for n in sizes]]
+    return (
+        f"{markdown(header, rows)}\n\nA step of the optimizer alone; its time with "
+        "that of Keras' Adam in the same round = 1 (range); and what the process's "
+        "peak memory grows by, from before the optimizer is made until after its "
+        f"steps, TensorFlow's own start included. Medians of {results['rounds']} "
+        f"rounds. {machine_line(results['machine'])}"
+    )
+
+
 def against_peers():
     results = load("against_peers")
     rows = []
@@ -153,6 +175,7 @@ TABLES = {
     "fit_step_time": fit_step_time,
     "meta_step_memory": meta_step_memory,
     "unroll_time": unroll_time,
+    "optimizer_step_cost": optimizer_step_cost,
     "recomputation": recomputation,
     "against_peers": against_peers,
     "two_cores": two_cores,
@@ -160,6 +183,7 @@ TABLES = {
     "digits_demo": accuracy_tables.digits_demo,
     "omniglot": accuracy_tables.omniglot,
     "learned_optimizers": accuracy_tables.learned_optimizers,
+    "default_lstm": accuracy_tables.default_lstm,
     "personalisation": accuracy_tables.personalisation,
 }
 
