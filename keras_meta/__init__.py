@@ -34,10 +34,11 @@ __all__ = [
     "tasks",
     "testing",
     "training",
+    "tuner",
 ]
 
 _LAZY_CLASSES = ("MetaTrainer", "OptimizerTrainer")
-_LAZY_MODULES = ("learners", "tasks", "testing", "training")
+_LAZY_MODULES = ("learners", "tasks", "testing", "training", "tuner")
 
 
 def __getattr__(name):

@@ -1,13 +1,9 @@
-"""The console script `keras-meta`: look at presets, run the demonstration."""
+"""The console script `keras-meta`: presets, pools of past searches, the demo."""
 
 import argparse
-import sys
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from keras_meta.cli_output import fail, new_console, plain_table, plain_text
+from keras_meta.cli_pool import add_pool_commands
 from keras_meta.presets import Preset, PresetError, list_presets
 from keras_meta.presets.registry import find_preset
 
@@ -26,8 +22,9 @@ def main(argv=None):
             those of the process.
 
     Returns:
-        int, the exit status: 0, or 2 with one line on stderr when a preset is
-        missing or damaged, a file cannot be read, or a package is missing.
+        int, the exit status: 0, or 2 with one line on stderr when a preset or a pool
+        is missing or damaged, a folder holds no project, a file cannot be read, or a
+        package is missing.
 
     Example:
 
@@ -38,11 +35,11 @@ def main(argv=None):
     try:
         return arguments.run(arguments)
     except (PresetError, OSError) as error:
-        return _fail(error)
+        return fail(error)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in DEMO_PACKAGES:
             raise
-        return _fail(
+        return fail(
             f"The demonstration needs the package {error.name!r}: run "
             "`pip install 'keras_meta[demo]'`."
         )
@@ -50,7 +47,8 @@ def main(argv=None):
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="keras-meta", description="Meta-learning for Keras: presets and a demo."
+        prog="keras-meta",
+        description="Meta-learning for Keras: presets, past searches and a demo.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="show what a preset holds")
@@ -64,6 +62,7 @@ def _parser():
     demo.add_argument("--quick", action="store_true", help="a smaller, shorter run")
     demo.add_argument("--output", metavar="DIR", help="folder for the results")
     demo.set_defaults(run=_demo)
+    add_pool_commands(commands)
     return parser
 
 
@@ -71,7 +70,7 @@ def _inspect(arguments):
     path = find_preset(arguments.preset)
     preset = Preset.from_file(path)
     card = preset.card
-    console = _console()
+    console = new_console()
     summary = {"file": path, "size": _size(path)}
     for key in ("optimizer", "model"):
         if key in card:
@@ -90,15 +89,15 @@ def _inspect(arguments):
 
 def _presets(arguments):
     names = list_presets()
-    console = _console()
+    console = new_console()
     if not names:
         console.print("No presets ship with this installation.")
         return 0
-    table = _table("Shipped presets", "name", "title", "size")
+    table = plain_table("Shipped presets", "name", "title", "size")
     for name in names:
         path = find_preset(name)
         title = Preset.from_file(path).card.get("title", "")
-        table.add_row(_text(name), _text(title), _text(_size(path)))
+        table.add_row(plain_text(name), plain_text(title), plain_text(_size(path)))
     console.print(table)
     return 0
 
@@ -113,9 +112,9 @@ def _demo(arguments):
 def _print_pairs(console, title, pairs):
     if not pairs:
         return
-    table = _table(title, "entry", "value")
+    table = plain_table(title, "entry", "value")
     for key, value in pairs.items():
-        table.add_row(_text(key), _text(value))
+        table.add_row(plain_text(key), plain_text(value))
     console.print(table)
 
 
@@ -131,13 +130,13 @@ def _print_evaluation(console, evaluation):
     if not columns:
         return
     count = max(map(len, columns.values()))
-    table = _table("Evaluation: mean ± ci95", "after inner step", *columns)
+    table = plain_table("Evaluation: mean ± ci95", "after inner step", *columns)
     for step in _some(count):
         cells = [
             f"{pairs[step][0]:.4f} ± {pairs[step][1]:.4f}" if step < len(pairs) else ""
             for pairs in columns.values()
         ]
-        table.add_row(_text(step), *map(_text, cells))
+        table.add_row(plain_text(step), *map(plain_text, cells))
     console.print(table)
 
 
@@ -162,10 +161,10 @@ def _some(count):
 
 
 def _print_tensors(console, tensors):
-    table = _table("Tensors", "name", "dtype", "shape", "values")
+    table = plain_table("Tensors", "name", "dtype", "shape", "values")
     for name, value in tensors.items():
         cells = (name, value.dtype, value.shape, f"{value.size:,}")
-        table.add_row(*map(_text, cells))
+        table.add_row(*map(plain_text, cells))
     total = sum(value.size for value in tensors.values())
     table.add_row("total", "", "", f"{total:,}")
     console.print(table)
@@ -182,30 +181,6 @@ def _flat(value, prefix=""):
     return flat
 
 
-def _table(title, *columns):
-    table = Table(title=_text(title), title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        table.add_column(_text(column), overflow="fold")
-    return table
-
-
-def _text(value):
-    """Returns plain text: no markup and no control characters of a card's."""
-    text = "-" if value is None else str(value)
-    return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
-
-
 def _size(path):
     size = path.stat().st_size
     return f"{size:,} bytes" if size < 10_000 else f"{size / 1000:,.0f} kB"
-
-
-def _console():
-    # Made for each run: rich would keep the stdout of the import's time.
-    return Console(file=sys.stdout)
-
-
-def _fail(error):
-    line = " ".join(str(error).split())
-    print(f"keras-meta: error: {_text(line).plain}", file=sys.stderr)
-    return 2

@@ -1,0 +1,147 @@
+"""Where an oracle's past searches come from, and where its own trials go."""
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+from keras_meta.tuner.experience_pool import ExperiencePool
+from keras_meta.tuner.pool_schema import PoolError
+from keras_meta.tuner.project_import import past_trial
+
+LOGGER = logging.getLogger("keras_meta.tuner")
+POOL_OF_FOLDERS = "experience.sqlite"
+
+
+class Experience:
+    """Past searches, from a pool or from folders.
+
+    Args:
+        given: `ExperiencePool`, the path of its file, a folder of KerasTuner
+            projects, a list of such folders, or None.
+        learn: bool, whether trials are added to the pool.
+
+    Attributes:
+        seen: dict of task name to number of trials that the search knows of, or None:
+            it has not begun. A search that is resumed knows the same ones.
+    """
+
+    def __init__(self, given, learn):
+        self.pool, self.folders, self.seen = None, [], None
+        self._told = False
+        if isinstance(given, ExperiencePool):
+            self.pool = given
+        elif isinstance(given, (str, os.PathLike)) and not Path(given).is_dir():
+            if not Path(given).suffix:
+                raise ValueError(
+                    "Argument `experience` must be a pool, the path of a pool's file "
+                    "with a suffix such as .sqlite, or a folder of searches that "
+                    f"exists. Received: experience={str(given)!r}."
+                )
+            self.pool = ExperiencePool(given)
+        elif given is not None:
+            folders = [given] if isinstance(given, (str, os.PathLike)) else given
+            self.folders = _checked_folders(folders)
+        self.learn = bool(learn) and self.pool is not None
+
+    @property
+    def cache(self):
+        """What keeps a pretrained prior, or None."""
+        return None if self.pool is None else _Cache(self)
+
+    def past_tasks(self, own_name, project_folder):
+        """Returns the past tasks, without the search's own.
+
+        Args:
+            own_name: str, the search's own task.
+            project_folder: str, where folders are imported to.
+        """
+        if self.folders and self.pool is None:
+            self.pool = ExperiencePool(Path(project_folder) / POOL_OF_FOLDERS)
+            for folder in self.folders:
+                report = self.pool.import_project(folder)
+                for path, reason in report.skipped:
+                    LOGGER.warning(
+                        "Left out of the past searches: %s: %s", path, reason
+                    )
+        if self.pool is None:
+            return []
+        own_source = str(Path(project_folder).resolve())
+        tasks = [
+            task
+            for task in self.pool.tasks()
+            if task.name != own_name and task.source != own_source
+        ]
+        if self.seen is None:
+            self.seen = {task.name: len(task.trials) for task in tasks}
+        return [
+            _first(task, self.seen[task.name])
+            for task in tasks
+            if task.name in self.seen
+        ]
+
+    def learn_trial(self, oracle, trial):
+        """Adds a finished trial to the pool; says once if that fails."""
+        if not self.learn:
+            return
+        try:
+            record = past_trial(trial.get_state())
+            self.pool.add(
+                oracle.task_name,
+                oracle.hyperparameters.get_config()["space"],
+                [record],
+                objective=oracle.objective.name,
+                direction=oracle.objective.direction,
+                description=oracle.task_description,
+                source=str(Path(oracle._project_dir).resolve()),
+            )
+        except (PoolError, OSError) as error:
+            self.tell(error)
+
+    def tell(self, error):
+        """Says once that nothing is learned, and why."""
+        self.learn = False
+        if not self._told:
+            LOGGER.warning(
+                "Nothing more of this search goes to the pool %s: %s. The search goes "
+                "on.",
+                self.pool.path,
+                error,
+            )
+        self._told = True
+
+
+class _Cache:
+    """A pool's computed things; what cannot be kept is computed again next time."""
+
+    def __init__(self, experience):
+        self._experience = experience
+
+    def cached(self, key):
+        return self._experience.pool.cached(key)
+
+    def keep(self, key, blob):
+        try:
+            self._experience.pool.keep(key, blob)
+        except (PoolError, OSError) as error:
+            self._experience.tell(error)
+
+
+def _first(task, count):
+    return dataclasses.replace(task, trials=task.trials[:count])
+
+
+def _checked_folders(folders):
+    if not isinstance(folders, (list, tuple)) or not folders:
+        raise ValueError(
+            "Argument `experience` must be an ExperiencePool, the path of its file, a "
+            "folder of KerasTuner projects, a list of such folders, or None. "
+            f"Received: experience={folders!r}."
+        )
+    for folder in folders:
+        if not isinstance(folder, (str, os.PathLike)) or not Path(folder).is_dir():
+            raise ValueError(
+                "Argument `experience` must name folders that exist. Received: "
+                f"{str(folder)!r}."
+            )
+    return list(folders)

@@ -1,0 +1,324 @@
+"""A KerasTuner oracle that begins a search with what earlier searches have shown."""
+
+import logging
+import uuid
+import warnings
+
+import numpy as np
+from keras_tuner.engine import trial as trial_module
+
+from keras_meta.tuner.experience import Experience
+from keras_meta.tuner.fidelity import EarlyStopping, curves_of
+from keras_meta.tuner.record_checks import checked_description
+from keras_meta.tuner.search_space import SearchSpace
+from keras_meta.tuner.sound_oracle import SoundOracle
+from keras_meta.tuner.suggestions import (
+    Suggestions,
+    comparable_tasks,
+    description_distances,
+)
+
+STATUS = trial_module.TrialStatus
+LOGGER = logging.getLogger("keras_meta.tuner")
+
+
+class MetaOracle(SoundOracle):
+    """Bayesian optimization with a prior that is meta-learned from past searches.
+
+    It goes wherever KerasTuner takes an oracle, `keras_tuner.Tuner(oracle=...)`, and
+    suggests the next trial by three priors, weighed by how well each explains the
+    scores so far: a Gaussian process pretrained on the past searches, mixtures of
+    their surfaces, and one that knows no past (see `Surrogate`). With no comparable
+    past it is an ordinary Bayesian optimizer.
+
+    The same seed, past and scores give the same search, also if it was interrupted and
+    resumed. Floats, ints, steps, all samplings, choices, booleans and conditional
+    scopes are supported; a past search may lack hyperparameters, or have other ranges.
+    Trials that failed, or whose score is not finite, count as the worst known.
+
+    Args:
+        objective: str or `keras_tuner.Objective` (or a list), as in every oracle.
+        max_trials: int >= 1. Default 10.
+        experience: what past searches there are: an `ExperiencePool`; the path of its
+            file, made if missing; a folder of KerasTuner projects, or a list of such
+            folders; or None.
+        task_description: dict of the data set's features, see `describe_dataset`, or
+            None. Past tasks with a description that is near then count more, as far as
+            that has helped among them.
+        task_name: str, what this search is called in the pool. Default: the project's
+            name and a number of its own.
+        rename: dict from a hyperparameter's name in past searches to its name here.
+        fidelity: `"epochs"`: poor trials are stopped early, by what learning curves of
+            past trials and of this search say, see `EarlyStopping`. The tuner must
+            report each epoch, as `MetaTuner` does. Default None: all trials run to
+            their end.
+        learn: bool, whether finished trials are added to the pool, if `experience` is
+            one or its path. Default True.
+        seed: int >= 0 or None, 0 included. Default: drawn.
+        hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial,
+            max_consecutive_failed_trials: as in every oracle.
+
+    Attributes:
+        used_tasks: list of str, the past tasks that are used; empty before the first
+            suggestion.
+        stopped: list of str, ids of the trials that were stopped early.
+        trust: list of dicts, one for each trial that the priors suggested:
+            `trial_id`; `priors`, the weight of each; `tasks`, the weight of each past
+            task in the mixture.
+
+    Raises:
+        ValueError: for arguments that cannot work.
+        PoolError: if the pool's file is damaged, or of a newer keras_meta.
+
+    Example:
+
+    ```python
+    oracle = keras_meta.tuner.MetaOracle(
+        "val_accuracy", max_trials=20, experience="searches.sqlite", seed=0
+    )
+    tuner = keras_tuner.Tuner(oracle=oracle, hypermodel=build_model)
+    tuner.search(x, y, validation_split=0.2, epochs=5)
+    ```
+    """
+
+    def __init__(
+        self,
+        objective=None,
+        max_trials=10,
+        experience=None,
+        task_description=None,
+        task_name=None,
+        rename=None,
+        fidelity=None,
+        learn=True,
+        seed=None,
+        hyperparameters=None,
+        tune_new_entries=True,
+        allow_new_entries=True,
+        max_retries_per_trial=0,
+        max_consecutive_failed_trials=3,
+    ):
+        if isinstance(max_trials, bool) or not isinstance(max_trials, int):
+            max_trials = -1 if max_trials is not None else None
+        if max_trials is not None and max_trials < 1:
+            raise ValueError("Argument `max_trials` must be an int >= 1, or None.")
+        if seed is not None and (
+            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0
+        ):
+            raise ValueError(
+                f"Argument `seed` must be an int >= 0 or None. Received: seed={seed!r}."
+            )
+        if fidelity not in (None, "epochs"):
+            raise ValueError(
+                'Argument `fidelity` must be None or "epochs". '
+                f"Received: fidelity={fidelity!r}."
+            )
+        super().__init__(
+            objective=objective,
+            max_trials=max_trials,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            seed=seed,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        self.experience = Experience(experience, learn)
+        self.rename = _checked_rename(rename)
+        self.task_description = checked_description(task_description)
+        self.task_name = task_name
+        self.fidelity = fidelity
+        self.trust = []
+        self.used_tasks = []
+        self.stopped = []
+        self._early_stopping = None
+        self._suggestions = None  # and for which space it was made
+        self._prepared_for = None
+
+    def populate_space(self, trial_id):
+        """Returns the next trial's values; KerasTuner calls it. Never raises.
+
+        Where the priors fail, the values are random, and the fault is logged: what
+        raised here would leave KerasTuner's lock held, and all workers waiting.
+        """
+        try:
+            values = self._suggested(trial_id)
+        except Exception:
+            LOGGER.exception(
+                "MetaOracle could not use its priors for trial %s; its values are "
+                "random. Please report this.",
+                trial_id,
+            )
+            values = self._random_values()
+        if values is None:
+            return {"status": STATUS.STOPPED, "values": None}
+        return {"status": STATUS.RUNNING, "values": values}
+
+    def update_trial(self, trial_id, metrics, step=0):
+        """As every oracle's; the trial's status is STOPPED if it should not go on."""
+        trial = super().update_trial(trial_id, metrics, step)
+        if self.fidelity and self._early_stopping:
+            curve = self._curve(trial)
+            others = [t for t in self.trials.values() if t.trial_id != trial_id]
+            final = [
+                max(self._curve(t))
+                for t in others
+                if t.status == STATUS.COMPLETED and t.trial_id not in self.stopped
+            ]
+            curves = [self._curve(t) for t in others]
+            if self._early_stopping.stops(curve, curves, final):
+                if trial_id not in self.stopped:
+                    self.stopped.append(trial_id)
+                trial.status = STATUS.STOPPED
+        return trial
+
+    def end_trial(self, trial):
+        """As every oracle's; a finished trial then goes to the pool."""
+        super().end_trial(trial)
+        trial = self.trials[trial.trial_id]
+        if trial.trial_id in self.end_order:
+            self.experience.learn_trial(self, trial)
+
+    def get_state(self):
+        state = super().get_state()
+        state["keras_meta"] = {
+            "task_name": self.task_name,
+            "trust": self.trust,
+            "stopped": self.stopped,
+            "experience": self.experience.seen,
+        }
+        return state
+
+    def set_state(self, state):
+        super().set_state(state)
+        own = state.get("keras_meta", {})
+        self.task_name = own.get("task_name", self.task_name)
+        self.trust = own.get("trust", [])
+        self.stopped = own.get("stopped", [])
+        self.experience.seen = own.get("experience")
+        self._suggestions = self._prepared_for = None
+
+    # ---- private ----------------------------------------------------------------
+
+    def _suggested(self, trial_id):
+        entries = self.hyperparameters.get_config()["space"]
+        if self._suggestions is None or entries != self._prepared_for:
+            self._prepare(entries)
+        space = self._suggestions.space
+        points, scores, pending = [], [], []
+        for known in self.start_order:
+            trial = self.trials[known]
+            point = space.point(trial.hyperparameters.values)
+            if point is None:
+                continue
+            if trial.status in (STATUS.RUNNING, STATUS.STOPPED):
+                pending.append(point)
+                continue
+            points.append(point)
+            scores.append(self._known_score(trial))
+        shape = (-1, space.width)
+        point = self._suggestions.next_point(
+            np.array(points).reshape(len(points), space.width),
+            np.array(scores, float),
+            np.array(pending).reshape(len(pending), space.width),
+            len(self.start_order),
+        )
+        if point is None:
+            return None
+        self._note_trust(trial_id)
+        values = space.values(np.reshape(point, shape)[0])
+        return self._random_values() if self._duplicate(values) else values
+
+    def _known_score(self, trial):
+        """Returns an ended trial's score, higher is better, or NaN.
+
+        Of a trial that was stopped early, what it is predicted to have reached.
+        """
+        if trial.status != STATUS.COMPLETED or not np.isfinite(trial.score):
+            return np.nan
+        score = self._sign * trial.score
+        if trial.trial_id in self.stopped and self._early_stopping:
+            others = [t for t in self.trials.values() if t is not trial]
+            predicted = self._early_stopping.predicted(
+                self._curve(trial), [self._curve(t) for t in others]
+            )
+            score = score if predicted is None else max(score, predicted[0])
+        return score
+
+    @property
+    def _sign(self):
+        return -1.0 if self.objective.direction == "min" else 1.0
+
+    def _curve(self, trial):
+        """Returns the trial's scores by epoch, higher is better."""
+        if not trial.metrics.exists(self.objective.name):
+            return []
+        history = trial.metrics.get_history(self.objective.name)
+        return [self._sign * float(np.mean(one.value)) for one in history]
+
+    def _prepare(self, entries):
+        space = SearchSpace(entries)
+        if self.task_name is None:
+            self.task_name = f"{self._project_name} {uuid.uuid4().hex[:12]}"
+        past = self.experience.past_tasks(self.task_name, self._project_dir)
+        tasks, used, reasons = comparable_tasks(
+            past, space, self.objective.name, self.objective.direction, self.rename
+        )
+        self.used_tasks = [task.name for task in used]
+        if past and not tasks:
+            warnings.warn(
+                f"None of {len(past)} past searches can be used for this one; it goes "
+                f"on without them. Left out: {reasons}. The objective here is "
+                f"{self.objective.name} ({self.objective.direction}), the "
+                f"hyperparameters are {space.names}.",
+                stacklevel=2,
+            )
+        elif reasons:
+            LOGGER.info("Past searches used: %d. Left out: %s", len(tasks), reasons)
+        if self.fidelity:
+            self._early_stopping = EarlyStopping(
+                [curves_of(task, self._sign) for task in used]
+            )
+        distances = description_distances(
+            [task.description for task in used], self.task_description
+        )
+        self._suggestions = Suggestions(
+            space, tasks, self.experience.cache, distances, seed=self.seed
+        )
+        self._prepared_for = entries
+
+    def _note_trust(self, trial_id):
+        weights = self._suggestions.weights
+        if weights is None:
+            return
+        tasks = self._suggestions.task_weights()
+        self.trust.append(
+            {
+                "trial_id": trial_id,
+                "priors": {name: float(w) for name, w in weights.items()},
+                "tasks": {
+                    self.used_tasks[index]: float(weight)
+                    for index, weight in zip(
+                        self._suggestions.chosen, tasks, strict=True
+                    )
+                },
+            }
+        )
+
+
+def _checked_rename(rename):
+    if rename is None:
+        return {}
+    if not isinstance(rename, dict) or not all(
+        isinstance(name, str) for pair in rename.items() for name in pair
+    ):
+        raise ValueError(
+            "Argument `rename` must be a dict from a hyperparameter's name in past "
+            f"searches to its name here. Received: rename={rename!r}."
+        )
+    if len(set(rename.values())) < len(rename):
+        raise ValueError(
+            "Argument `rename` must not give one name to several hyperparameters. "
+            f"Received: rename={rename!r}."
+        )
+    return dict(rename)

@@ -1,0 +1,121 @@
+"""A KerasTuner tuner whose oracle starts from past searches."""
+
+import warnings
+
+import keras_tuner
+
+from keras_meta.tuner.meta_oracle import MetaOracle
+
+OF_BAYESIAN_OPTIMIZATION = ("num_initial_points", "alpha", "beta")
+
+
+class MetaTuner(keras_tuner.Tuner):
+    """`keras_tuner.Tuner` with a `MetaOracle`, in the place of another tuner.
+
+    Where a program has `keras_tuner.BayesianOptimization(...)`, or another tuner of
+    KerasTuner, `MetaTuner(...)` with the same arguments searches on; `experience` lets
+    it begin with what was learned before.
+
+    Args:
+        hypermodel: `keras_tuner.HyperModel`, or function of
+            `keras_tuner.HyperParameters` that returns a compiled model.
+        objective, max_trials, experience, task_description, task_name, rename,
+            fidelity, learn, seed, hyperparameters, tune_new_entries,
+            allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
+            see `MetaOracle`.
+        num_initial_points, alpha, beta: of `keras_tuner.BayesianOptimization`; they
+            have no counterpart here and are ignored, with a warning.
+        **kwargs: see `keras_tuner.Tuner`: `directory`, `project_name`, `overwrite`,
+            `executions_per_trial`, `distribution_strategy`, ...
+
+    Example:
+
+    ```python
+    tuner = keras_meta.tuner.MetaTuner(
+        build_model, "val_accuracy", max_trials=20, experience="searches.sqlite",
+        directory="searches", project_name="new_shop",
+    )
+    tuner.search(x, y, validation_split=0.2, epochs=5)
+    model = tuner.get_best_models()[0]
+    ```
+    """
+
+    def __init__(
+        self,
+        hypermodel=None,
+        objective=None,
+        max_trials=10,
+        num_initial_points=None,
+        alpha=None,
+        beta=None,
+        seed=None,
+        hyperparameters=None,
+        tune_new_entries=True,
+        allow_new_entries=True,
+        max_retries_per_trial=0,
+        max_consecutive_failed_trials=3,
+        experience=None,
+        task_description=None,
+        task_name=None,
+        rename=None,
+        fidelity=None,
+        learn=True,
+        **kwargs,
+    ):
+        given = zip(
+            OF_BAYESIAN_OPTIMIZATION, (num_initial_points, alpha, beta), strict=True
+        )
+        ignored = [name for name, value in given if value is not None]
+        if ignored:
+            warnings.warn(
+                f"MetaTuner ignores {', '.join(ignored)}: the prior says where to "
+                "begin, and noise and exploration are fitted.",
+                stacklevel=2,
+            )
+        oracle = MetaOracle(
+            objective=objective,
+            max_trials=max_trials,
+            experience=experience,
+            task_description=task_description,
+            task_name=task_name,
+            rename=rename,
+            fidelity=fidelity,
+            learn=learn,
+            seed=seed,
+            hyperparameters=hyperparameters,
+            tune_new_entries=tune_new_entries,
+            allow_new_entries=allow_new_entries,
+            max_retries_per_trial=max_retries_per_trial,
+            max_consecutive_failed_trials=max_consecutive_failed_trials,
+        )
+        super().__init__(oracle=oracle, hypermodel=hypermodel, **kwargs)
+        self.fidelity = fidelity
+        if fidelity and self.executions_per_trial > 1:
+            raise ValueError(
+                "Argument `fidelity` needs executions_per_trial=1: a trial that is "
+                "stopped has one learning curve. Received: executions_per_trial="
+                f"{self.executions_per_trial}."
+            )
+
+    def _run_and_update_trial(self, trial, *args, **kwargs):
+        """As KerasTuner's; with `fidelity` each epoch was reported already."""
+        if not self.fidelity:
+            super()._run_and_update_trial(trial, *args, **kwargs)
+            return
+        self.run_trial(trial, *args, **kwargs)
+        name = self.oracle.objective.name
+        if not self.oracle.get_trial(trial.trial_id).metrics.exists(name):
+            raise keras_tuner.errors.FatalTypeError(
+                'fidelity="epochs" needs trials that train by Keras\' `fit` with the '
+                f"callbacks that they are given. No epoch of trial {trial.trial_id} "
+                f"was reported with {name}."
+            )
+
+    def on_epoch_end(self, trial, model, epoch, logs=None):
+        """Reports the epoch to the oracle, with `fidelity`, and stops if it says so."""
+        super().on_epoch_end(trial, model, epoch, logs)
+        if not self.fidelity:
+            return
+        known = self.oracle.update_trial(trial.trial_id, dict(logs), step=epoch)
+        if known.status == "STOPPED":
+            model.stop_training = True

@@ -1,0 +1,82 @@
+"""A KerasTuner oracle that is restarted and resumed without losing or doubling."""
+
+import os
+from pathlib import Path
+
+import keras_tuner
+from keras_tuner.engine import trial as trial_module
+
+ENDED = (trial_module.TrialStatus.COMPLETED, trial_module.TrialStatus.FAILED)
+
+
+class SoundOracle(keras_tuner.Oracle):
+    """What every oracle is, but for four things that KerasTuner 1.4 leaves to chance.
+
+    The seed 0 is a seed. Files are replaced as a whole. A search that is loaded again
+    does not run its last trial again. A name that stands in two conditional scopes
+    keeps the value that it was given.
+
+    Args:
+        seed: int >= 0 or None.
+        **kwargs: see `keras_tuner.Oracle`.
+    """
+
+    def __init__(self, *args, seed=None, **kwargs):
+        super().__init__(*args, seed=seed, **kwargs)
+        if seed is not None:
+            self.seed = self._seed_state = seed
+
+    def save(self):
+        """As every oracle's, but the old file or the new one is there, never half."""
+        _save_whole(super(keras_tuner.Oracle, self).save, self._get_oracle_fname())
+
+    def _save_trial(self, trial):
+        folder = self._get_trial_dir(trial.trial_id)
+        _save_whole(trial.save, os.path.join(folder, "trial.json"))
+
+    def reload(self):
+        """As every oracle's; nothing finished is run again, nothing counted twice.
+
+        A process that was killed between writing a trial and writing the oracle's own
+        file leaves a trial that the oracle does not know: begun, then it is forgotten;
+        or finished but listed as running, then it is finished.
+        """
+        super().reload()
+        known = set(self.start_order)
+        self.trials = {i: t for i, t in self.trials.items() if i in known}
+        for trial_id in list(self._retry_queue):
+            if self.trials[trial_id].status in ENDED:
+                self._retry_queue.remove(trial_id)
+                if trial_id not in self.end_order:
+                    self.end_order.append(trial_id)
+
+    def _record_values(self, trial):
+        """As every oracle's, but keeps the values of names that stand in two scopes.
+
+        KerasTuner takes the value away where one of the two scopes does not apply, and
+        then draws another one for the scope that does.
+        """
+        given = dict(trial.hyperparameters.values)
+        trial.hyperparameters.ensure_active_values()
+        for one in trial.hyperparameters.space:
+            if trial.hyperparameters.is_active(one) and one.name in given:
+                trial.hyperparameters.values[one.name] = given[one.name]
+        tried = self._compute_values_hash(trial.hyperparameters.values)
+        before = self._id_to_hash[trial.trial_id]
+        if before != tried:
+            self._tried_so_far.discard(before)
+        self._tried_so_far.add(tried)
+        self._id_to_hash[trial.trial_id] = tried
+
+
+def _save_whole(save, path):
+    """Lets `save(path)` write another file, and puts that in the place of `path`."""
+    if "://" in str(path):  # A bucket replaces objects as a whole by itself.
+        save(path)
+        return
+    draft = Path(f"{path}.{os.getpid()}.draft")
+    try:
+        save(str(draft))
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
