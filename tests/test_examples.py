@@ -24,6 +24,7 @@ SAYS = {
         "validation accuracy",
         "lstm_optimizer.kmeta lstm_optimizer.png",
     ),
+    "warm_start_search.py": ("MetaOracle: best", "warm_start_search.png"),
     "wisdm.py": ("pooled, fine-tuned", "table.json"),
 }
 # What an example reads from the folder that KERAS_META_DATA names.

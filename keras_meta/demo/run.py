@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import keras_meta
-from keras_meta.demo import baselines, digits, plots, shipped_optimizer
+from keras_meta.demo import baselines, digits, plots, shipped_optimizer, warm_start
 from keras_meta.demo.report import STEPS, Results
 from keras_meta.training.meta_evaluation import FIRST_EVALUATION_STREAM
 from keras_meta.training.task_source import TaskSource
@@ -34,6 +34,10 @@ class Size(NamedTuple):
     test_episodes: int
     fit_epochs: int
     fit_seeds: tuple
+    past_trials: int
+    trials: int
+    trial_epochs: int
+    search_seeds: tuple
 
 
 FULL = Size(
@@ -43,6 +47,10 @@ FULL = Size(
     test_episodes=200,
     fit_epochs=10,
     fit_seeds=(0, 1, 2),
+    past_trials=12,
+    trials=8,
+    trial_epochs=6,
+    search_seeds=(1, 2, 3),
 )
 QUICK = Size(
     epochs=1,
@@ -51,6 +59,10 @@ QUICK = Size(
     test_episodes=4,
     fit_epochs=2,
     fit_seeds=(0,),
+    past_trials=4,
+    trials=2,
+    trial_epochs=1,
+    search_seeds=(1,),
 )
 
 
@@ -93,9 +105,16 @@ def main(quick=False, output=None):
     shipped = shipped_optimizer.compare(size.fit_epochs, size.fit_seeds)
     results.facts["shipped_optimizer"] = shipped
 
+    print("5. A search on the digits that starts from searches on other tables.")
+    searched = warm_start.run(
+        folder, size.past_trials, size.trials, size.trial_epochs, size.search_seeds
+    )
+    results.facts["warm_start"] = searched
+
     results.facts["seconds"] = round(time.perf_counter() - began, 1)
     results.print()
     shipped_optimizer.show(shipped)
+    warm_start.show(searched)
     results.write(folder)
     plots.adaptation_curves(results, folder / "adaptation_curves.png")
     plots.learned_rates(trainer.learned_optimizer(), folder / "learned_rates.png")
