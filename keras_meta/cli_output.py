@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+LONGEST = 300
+
 
 def plain_table(title, *columns):
     """Returns a table with a title and columns, whose cells are folded."""
@@ -17,8 +19,10 @@ def plain_table(title, *columns):
 
 
 def plain_text(value):
-    """Returns plain text: no markup and no control characters of a card's."""
+    """Returns plain text: no markup and no control characters, and not a page of it."""
     text = "-" if value is None else str(value)
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]} ... ({len(text):,} characters)"
     return Text("".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text))
 
 

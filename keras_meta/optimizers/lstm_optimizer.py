@@ -1,5 +1,7 @@
 """A learned optimizer: one small LSTM, shared by all coordinates of a model."""
 
+import warnings
+
 import keras
 import numpy as np
 from keras import ops
@@ -92,6 +94,7 @@ class LSTMOptimizer(CoordinateRule):
         **kwargs,
     ):
         super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
+        self._is_random = False  # before `build` nobody knows
         preset = _preset_of(weights)
         if inputs is None:
             inputs = (
@@ -166,10 +169,36 @@ class LSTMOptimizer(CoordinateRule):
             outputs = ops.tanh(outputs)
         return self.output_scale * outputs, {**new, **hidden}
 
+    def build(self, variables):
+        """As `LearnedOptimizer`'s; notes whether the weights are random."""
+        if not self.built:
+            self._is_random = not self.has_theta and self._restored_arrays is None
+        super().build(variables)
+
+    def load_own_variables(self, store):
+        """As `LearnedOptimizer`'s."""
+        super().load_own_variables(store)
+        self._is_random = False
+
+    def set_weights(self, weights):
+        """As `LearnedOptimizer`'s."""
+        super().set_weights(weights)
+        self._is_random = False
+
+    def _backend_update_step(self, *args):
+        if self._is_random:
+            warnings.warn(
+                "This LSTMOptimizer has random weights: nothing has been learned yet. "
+                'Take LSTMOptimizer(weights="default"), or from_preset(...).',
+                stacklevel=2,
+            )
+        super()._backend_update_step(*args)
+
     def set_theta(self, theta, parameters=None, preset=None):
         """As `CoordinateRule`'s; the weights are then no longer those of `weights`."""
         super().set_theta(theta, parameters, preset)
         self.weights = None
+        self._is_random = False
 
     def decay_rates(self, theta, state, parameters):
         """Returns `output_scale` for each parameter."""

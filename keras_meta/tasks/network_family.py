@@ -30,7 +30,8 @@ def network_family(
 
     Args:
         x: float array `(examples, ...)`.
-        y: class numbers, integers `(examples,)` from 0 on: cross-entropy; or float
+        y: class numbers, integers or bools `(examples,)` from 0 on: cross-entropy; or
+            float
             `(examples,)` or `(examples, outputs)`: squared error.
         count: int >= 1, how many problems.
         seed: int >= 0.
@@ -75,7 +76,26 @@ def network_family(
             "Arguments `x` and `y` must be arrays of the same number of examples, `x` "
             f"with features. Received: shapes {x.shape} and {y.shape}."
         )
+    if y.dtype.kind == "b":
+        y = y.astype("int64")
+    if y.dtype.kind not in "uif":
+        raise ValueError(
+            "Argument `y` must hold class numbers or floats. Received: an array of "
+            f"{y.dtype}. Number the classes with "
+            "`numpy.unique(y, return_inverse=True)[1]`."
+        )
     if y.dtype.kind in "ui":
+        if y.ndim > 1 and y.shape[1:] != (1,):
+            raise ValueError(
+                "Argument `y` must hold one class number an example. Received: shape "
+                f"{y.shape}. Of one-hot rows pass `y.argmax(axis=-1)`."
+            )
+        y = y.reshape(len(y))
+        if y.min() < 0:
+            raise ValueError(
+                "Argument `y` must hold class numbers from 0 on. Received: labels from "
+                f"{y.min()} to {y.max()}."
+            )
         outputs = int(y.max()) + 1
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
@@ -145,6 +165,7 @@ def table_problems(count=2, seed=0, tables=TABLES, **kwargs):
             "The tables are scikit-learn's, which is not installed. Run `pip install "
             "'keras_meta[demo]'` or `pip install scikit-learn`."
         ) from error
+    tables = (tables,) if isinstance(tables, str) else tables
     unknown = sorted(set(tables) - set(TABLES))
     if unknown:
         raise ValueError(

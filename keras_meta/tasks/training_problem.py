@@ -173,6 +173,14 @@ class TrainingProblem(OptimizationProblem):
         )
         if name == "sparse_categorical_crossentropy":
             classes = self.model.output_shape[-1]
+            if self.y.shape.rank == len(self.model.output_shape):
+                width = self.y.shape[-1]
+                if width == classes and width > 1:
+                    raise ValueError(
+                        "Argument `y` has one-hot rows, and the loss takes class "
+                        f"numbers. Received: shape {tuple(self.y.shape)}. Pass "
+                        "`y.argmax(axis=-1)`, or `CategoricalCrossentropy` as loss."
+                    )
             low, high = int(tf.reduce_min(self.y)), int(tf.reduce_max(self.y))
             if low < 0 or high >= classes:
                 raise ValueError(
@@ -206,6 +214,26 @@ def _check_model(model):
 
 def _check_data(x, y):
     """Returns the number of examples."""
+    if isinstance(y, (list, tuple, dict)) and any(
+        isinstance(part, (np.ndarray, tf.Tensor)) for part in tf.nest.flatten(y)
+    ):
+        raise ValueError(
+            "Argument `y` must be one array: a problem has one output. Received: a "
+            f"{type(y).__name__} of arrays. Make a problem of each output, or join "
+            "them to one array and one loss."
+        )
+    if isinstance(x, list) and x and not hasattr(x[0], "shape"):
+        raise ValueError(
+            "Argument `x` must be an array, or a nest of arrays. Received: a list of "
+            f"{type(x[0]).__name__}. Make it an array with `numpy.asarray(x)`."
+        )
+    y = np.asarray(y)
+    if y.dtype.kind not in "fiub":
+        raise ValueError(
+            "Argument `y` must hold numbers. Received: an array of "
+            f"{y.dtype}. Number the classes with "
+            "`numpy.unique(y, return_inverse=True)[1]`."
+        )
     parts = [np.asarray(part) for part in [*tf.nest.flatten(x), y]]
     counts = [len(part) if part.ndim else 0 for part in parts]
     if min(counts) < 1 or len(set(counts)) != 1:

@@ -18,6 +18,7 @@ from keras_meta.training.long_runs.settings import (
     checked_long_run_gradient,
 )
 from keras_meta.training.trainer_settings import (
+    check_no_loss,
     checked_choice,
     checked_flag,
     checked_number,
@@ -144,6 +145,11 @@ class OptimizerTrainer(LearnedTheta):
         self._trackers = tuple(keras.metrics.Mean(n) for n in ("loss", "dropped"))
         self._add_counters()
         self.built = True
+
+    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+        """As `MetaTrainer.compile`, without loss and metrics: problems have a loss."""
+        check_no_loss(loss, metrics)
+        super().compile(optimizer, **kwargs)
 
     def fit(self, tasks=None, meta_batch_size=16, teacher=None, **kwargs):
         """Meta-trains; as `keras.Model.fit`, with problems in the place of data.

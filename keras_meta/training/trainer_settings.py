@@ -173,3 +173,13 @@ def check_reptile(trainer):
             'meta_gradient="reptile" has no query loss, so that `multi_step_loss` '
             f"must be None. Received: multi_step_loss={trainer.multi_step_loss!r}."
         )
+
+
+def check_no_loss(loss, metrics):
+    """Raises ValueError for a loss or metrics, where problems bring their own."""
+    for name, value in (("loss", loss), ("metrics", metrics)):
+        if value is not None:
+            raise ValueError(
+                f"Argument `{name}` must be None: what is minimised are the losses of "
+                f"the problems themselves. Received: {name}={value!r}."
+            )

@@ -125,3 +125,22 @@ def test_weights_of_another_size_or_scale(argument, value):
 def test_weights_that_there_are_not(weights):
     with pytest.raises(ValueError, match="must be None or one of .'default'.*from_pre"):
         LSTMOptimizer(weights=weights)
+
+
+# ---- without any --------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_random_weights_are_said():
+    with pytest.warns(UserWarning, match='random weights.*weights="default"'):
+        fitted(LSTMOptimizer(seed=0), epochs=1)
+    fitted(LSTMOptimizer(weights="default"), epochs=1)
+
+
+@pytest.mark.filterwarnings("error:This LSTMOptimizer")
+def test_loaded_weights_are_not_random(tmp_path):
+    model, _ = fitted(LSTMOptimizer(weights="default"), epochs=1)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x, y = data()
+    loaded.fit(x, y, verbose=0)

@@ -84,6 +84,12 @@ def test_tables():
         ({"activations": ()}, "`activations` must be a list of names"),
         ({"activations": "relu"}, "`activations` must be a list of names"),
         ({"x": np.zeros(150)}, r"Received: shapes \(150,\) and \(150,\)"),
+        ({"y": np.array(["a", "b", "c"] * 50)}, "class numbers or floats.*unique"),
+        (
+            {"y": np.eye(3, dtype=int)[np.arange(150) % 3]},
+            "one class number an example",
+        ),
+        ({"y": np.arange(150) - 1}, "class numbers from 0 on.*from -1 to 148"),
         ({"y": np.zeros(3)}, r"Received: shapes \(150, 4\) and \(3,\)"),
     ],
 )
@@ -91,6 +97,16 @@ def test_arguments_that_cannot_work(arguments, message):
     x, y = iris()
     with pytest.raises(ValueError, match=message):
         network_family(**({"x": x, "y": y} | arguments))
+
+
+def test_bools_are_two_classes():
+    x, y = iris()
+    [problem] = network_family(x, y > 0, count=1)
+    assert problem.parameter_shapes[-1] == (2,)
+
+
+def test_one_table_by_its_name():
+    assert len(table_problems(count=2, tables="iris")) == 2
 
 
 def test_tables_that_there_are_not(monkeypatch):

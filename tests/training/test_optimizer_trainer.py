@@ -307,7 +307,7 @@ def test_keras_fit_takes_the_steps_that_evaluate_reports():
     ("arguments", "message"),
     [
         ({"horizon": 10, "truncation": 20}, "`truncation` must be at most the horizon"),
-        ({"horizon": (8, 4)}, "`truncation` must be at most the horizon"),
+        ({"horizon": (8, 4)}, r"must be a pair \(least, greatest\)"),
         ({"horizon": (2, 3, 4)}, "`horizon` must be an int or a pair"),
         ({"truncation": 0}, "`truncation` must be an integer >= 1"),
         ({"meta_gradient": "exact"}, "`meta_gradient` must be one of"),
@@ -320,6 +320,12 @@ def test_keras_fit_takes_the_steps_that_evaluate_reports():
 def test_arguments_that_cannot_work(arguments, message):
     with pytest.raises(ValueError, match=message):
         OptimizerTrainer(LSTMOptimizer(), **arguments)
+
+
+@pytest.mark.parametrize("argument", [{"loss": "mse"}, {"metrics": ["mae"]}])
+def test_problems_bring_their_own_losses(argument):
+    with pytest.raises(ValueError, match="must be None: what is minimised"):
+        OptimizerTrainer(LSTMOptimizer()).compile("adam", **argument)
 
 
 def test_optimizers_that_cannot_be_learned_here():

@@ -15,6 +15,11 @@ def checked_horizon(horizon, truncation):
             f"horizon={horizon!r}."
         )
     low, high = (check_count("horizon", end) for end in pair)
+    if low > high:
+        raise ValueError(
+            "Argument `horizon` must be a pair (least, greatest). Received: "
+            f"horizon={horizon!r}."
+        )
     if not truncation <= low <= high < MAX_STEPS:
         raise ValueError(
             "Argument `truncation` must be at most the horizon, and the horizon below "
