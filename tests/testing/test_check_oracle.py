@@ -11,12 +11,6 @@ from keras_meta.testing import check_oracle
 from keras_meta.tuner import ExperiencePool, MetaOracle
 from keras_meta.tuner.search_space import SearchSpace
 
-# KerasTuner's own lock asks for the thread's name in the old way; its conditions
-# print when they become messages.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
-)
-
 
 def test_meta_oracle_passes():
     assert len(check_oracle(MetaOracle)) == 9

@@ -8,10 +8,6 @@ from keras_meta.tuner import ExperiencePool, MetaOracle, MetaTuner
 from keras_meta.tuner.fidelity import EarlyStopping, curves_of, is_rung
 from keras_meta.tuner.pool_records import PastTask, PastTrial
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
-)
-
 
 def curve(final, epochs=9, speed=0.5):
     """Scores that approach `final` from below."""
@@ -105,7 +101,7 @@ def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
     tuner = MetaTuner(
         build,
         "val_loss",
-        max_trials=12,
+        max_trials=8,
         experience=pool,
         task_name="lines",
         fidelity="epochs",

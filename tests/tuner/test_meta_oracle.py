@@ -9,11 +9,6 @@ import pytest
 
 from keras_meta.tuner import ExperiencePool, MetaOracle, MetaTuner
 
-# KerasTuner's own lock asks for the thread's name in the old way.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:(currentThread|getName)\\(\\) is deprecated:DeprecationWarning"
-)
-
 OBJECTIVE = keras_tuner.Objective("val_score", "max")
 
 

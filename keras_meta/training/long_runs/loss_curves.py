@@ -1,5 +1,6 @@
 """Loss curves of update rules on problems, and the best of a grid of rates."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -59,10 +60,11 @@ def loss_curves(rule, problem, steps, episodes, seed=0, batch=32, rates=None):
     run = run.get_concrete_function(tf.TensorSpec((batch,), tf.int64))
 
     def curves():
-        parts = [
-            run(tf.range(first, first + batch, dtype="int64")).numpy()
-            for first in range(0, episodes, batch)
-        ]
+        with _without_sums_in_place():
+            parts = [
+                run(tf.range(first, first + batch, dtype="int64")).numpy()
+                for first in range(0, episodes, batch)
+            ]
         return np.concatenate(parts)[:episodes]
 
     if rates is None:
@@ -72,6 +74,23 @@ def loss_curves(rule, problem, steps, episodes, seed=0, batch=32, rates=None):
         rule.learning_rate = rate
         found.append(curves())
     return np.stack(found)
+
+
+@contextlib.contextmanager
+def _without_sums_in_place():
+    """Lets TensorFlow leave sums of several terms as they are.
+
+    It would add them up in a temporary variable; in a loop, that of the last round is
+    still there when the loop is run again, which fails (TensorFlow 2.21: "Resource
+    ... tmp_var ... AlreadyExistsError", a two-layer network under Nesterov's rule).
+    """
+    options = tf.config.optimizer
+    before = options.get_experimental_options().get("arithmetic_optimization", True)
+    options.set_experimental_options({"arithmetic_optimization": False})
+    try:
+        yield
+    finally:
+        options.set_experimental_options({"arithmetic_optimization": before})
 
 
 def best_of_rates(curves, rates, last):
