@@ -24,7 +24,10 @@ SAYS = {
         "validation accuracy",
         "lstm_optimizer.kmeta lstm_optimizer.png",
     ),
-    "warm_start_search.py": ("MetaOracle: best", "warm_start_search.png"),
+    "warm_start_search.py": (
+        "MetaOracle: best",
+        "searches.sqlite warm_start_search.png",
+    ),
     "wisdm.py": ("pooled, fine-tuned", "table.json"),
 }
 # What an example reads from the folder that KERAS_META_DATA names.
