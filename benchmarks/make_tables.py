@@ -184,6 +184,7 @@ TABLES = {
     "omniglot": accuracy_tables.omniglot,
     "learned_optimizers": accuracy_tables.learned_optimizers,
     "default_lstm": accuracy_tables.default_lstm,
+    "lcbench": accuracy_tables.lcbench,
     "personalisation": accuracy_tables.personalisation,
 }
 

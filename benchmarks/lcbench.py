@@ -1,0 +1,169 @@
+"""Warm-started search on LCBench: MetaOracle beside others.
+
+24 data sets have been searched before, by 100 random trials each, drawn anew for each
+of 5 seeds; 10 others are searched now, 50 trials each. Regret is normalised: (best
+possible - best so far) / (best possible - median of random trials). Every oracle is
+driven as a tuner drives it: create_trial, update_trial, end_trial. What was chosen for
+MetaOracle was chosen on `--part development`, 8 of the sources as targets. Continues
+where it was stopped; writes `results/lcbench/METHOD[_PAST].json`.
+
+    python benchmarks/lcbench.py [METHOD ...] [--past PAST ...] [--list] [--quick]
+
+It reads the folder `lcbench` in `KERAS_META_DATA`, and needs onnxruntime:
+`pip install 'keras_meta[bench]'`.
+"""
+
+import argparse
+import json
+import pathlib
+import tempfile
+import time
+
+import keras_tuner
+import numpy as np
+from lcbench_tables import LCBench, hyperparameters, split
+from recording import machine, write_json
+
+import keras_meta
+from keras_meta.tuner.search_space import SearchSpace
+
+HERE = pathlib.Path(__file__).parent
+TRIALS = 50
+PAST_TRIALS = 100
+SEEDS = 5
+OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
+# What the past is: as it was, or made poor or wrong.
+PASTS = ("sound", "none", "shuffled", "negated", "three_tasks")
+METHODS = ("MetaOracle", "RandomSearch", "BayesianOptimization")
+
+
+def fill(pool, bench, space, sources, seed, past):
+    """Adds random trials of the source data sets to a pool."""
+    generator = np.random.default_rng(1000 + seed)
+    tasks = []
+    for dataset in sources:
+        points = space.sample(generator, PAST_TRIALS)
+        scores = bench.scores(dataset, bench.rows(space, points))
+        if past == "shuffled":
+            scores = generator.permutation(scores)
+        elif past == "negated":
+            scores = -scores
+        tasks.append((dataset, points, scores))
+    if past == "three_tasks":
+        tasks = [tasks[i] for i in generator.permutation(len(tasks))[:3]]
+    for dataset, points, scores in tasks if past != "none" else ():
+        trials = [
+            {"values": space.values(point), "score": float(score)}
+            for point, score in zip(points, scores, strict=True)
+        ]
+        pool.add(dataset, hyperparameters(), trials, OBJECTIVE)
+
+
+def oracle_of(method, pool, seed):
+    """Returns a new oracle over the whole space."""
+    shared = {
+        "objective": OBJECTIVE,
+        "max_trials": 10 * TRIALS,
+        "hyperparameters": hyperparameters(),
+    }
+    if method == "MetaOracle":
+        return keras_meta.tuner.MetaOracle(
+            experience=pool, seed=seed, learn=False, **shared
+        )
+    oracle = getattr(keras_tuner.oracles, f"{method}Oracle")
+    return oracle(seed=seed + 1, **shared)  # They take 0 for no seed.
+
+
+def search(oracle, bench, dataset, trials, folder):
+    """Returns the score of each trial, and the seconds of each suggestion."""
+    oracle.verbose = 0
+    oracle._set_project_dir(folder, "search")
+    scores, seconds = [], []
+    for _ in range(trials):
+        begin = time.process_time()
+        trial = oracle.create_trial("tuner")
+        seconds.append(time.process_time() - begin)
+        score = bench.score(dataset, trial.hyperparameters.values)
+        oracle.update_trial(trial.trial_id, {OBJECTIVE.name: score})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+        scores.append(score)
+    return scores, seconds
+
+
+def measured(method, past, options, bench, path):
+    """Runs what is left of a method's searches; returns a row for each."""
+    space = SearchSpace(hyperparameters().get_config()["space"])
+    sources, targets = split(bench.datasets, options.part)
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    done = {(row["dataset"], row["seed"]) for row in rows}
+    for seed in range(options.seeds):
+        left = [d for d in targets[: options.targets] if (d, seed) not in done]
+        if not left:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            pool = keras_meta.tuner.ExperiencePool(f"{folder}/past.sqlite")
+            fill(pool, bench, space, sources, seed, past)
+            for dataset in left:
+                oracle = oracle_of(method, pool, 100 * seed + targets.index(dataset))
+                scores, seconds = search(
+                    oracle, bench, dataset, options.trials, f"{folder}/{dataset}"
+                )
+                median, best = bench.range(dataset, space)
+                reached = np.maximum.accumulate(scores)
+                regret = np.maximum((best - reached) / (best - median), 0.0)
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "seed": seed,
+                        "regret": [round(float(r), 5) for r in regret],
+                        # The first suggestion pretrains, or reads what is kept.
+                        "first_seconds": seconds[0] + seconds[1],
+                        "seconds": float(np.mean(seconds[2:])),
+                    }
+                )
+            facts = {"method": method, "past": past, "part": options.part}
+            write_json(path, {"machine": machine(), **facts, "rows": rows})
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="*", help="default: all")
+    parser.add_argument("--past", nargs="+", choices=PASTS, default=["sound"])
+    parser.add_argument("--part", choices=("test", "development"), default="test")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--targets", type=int, default=10)
+    parser.add_argument("--trials", type=int, default=TRIALS)
+    parser.add_argument("--list", action="store_true", help="print the methods")
+    parser.add_argument("--quick", action="store_true", help="a smoke test")
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=HERE / "results" / "lcbench"
+    )
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(METHODS))
+        return
+    unknown = sorted(set(options.methods) - set(METHODS))
+    if unknown:
+        parser.error(f"no such method: {unknown}. Known: {list(METHODS)}")
+    if options.quick:
+        options.seeds, options.targets, options.trials = 1, 1, 4
+    bench = LCBench()
+    for method in options.methods or METHODS:
+        for past in options.past:
+            name = method if past == "sound" else f"{method}_{past}"
+            rows = measured(
+                method, past, options, bench, options.output / f"{name}.json"
+            )
+            curve = np.mean([row["regret"] for row in rows], axis=0)
+            shown = {
+                n: round(curve[n - 1], 4)
+                for n in (1, 3, 5, 10, 25, 50)
+                if n <= len(curve)
+            }
+            print(name, len(rows), shown, f"{rows[0]['seconds']:.3f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
