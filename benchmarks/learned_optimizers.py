@@ -1,7 +1,8 @@
 """The problems of "learning to learn by gradient descent by gradient descent".
 
 Andrychowicz et al. 2016, arXiv:1606.04474, figure 4: `LSTMOptimizer` is meta-trained
-on random 10-dimensional quadratics, and on training a network of 20 sigmoid units on
+on random 10-dimensional quadratics (the paper's inputs, `"log_sign"`), and, with
+RNNProp's inputs, on training a network of 20 sigmoid units on
 MNIST for 100 steps; then it runs beside Adam, RMSprop, SGD, SGD with momentum and
 Nesterov's on new problems, 128 quadratics, 16 starts of the network. Each of these
 has the best rate of the grid `RATES`, chosen on these very test problems by the mean

@@ -95,7 +95,8 @@ class Experience:
                 description=oracle.task_description,
                 source=str(Path(oracle._project_dir).resolve()),
             )
-        except (PoolError, OSError) as error:
+        except (PoolError, OSError, ValueError) as error:
+            # ValueError: the pool's task of this name has another objective.
             self.tell(error)
 
     def tell(self, error):

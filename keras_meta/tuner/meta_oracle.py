@@ -159,11 +159,15 @@ class MetaOracle(SoundOracle):
         trial = super().update_trial(trial_id, metrics, step)
         if self.fidelity and self._early_stopping:
             curve = self._curve(trial)
-            others = [t for t in self.trials.values() if t.trial_id != trial_id]
+            # A copy: other workers' trials begin and end meanwhile.
+            others = [t for t in list(self.trials.values()) if t.trial_id != trial_id]
             final = [
-                max(self._curve(t))
+                self._sign * t.score
                 for t in others
-                if t.status == STATUS.COMPLETED and t.trial_id not in self.stopped
+                if t.status == STATUS.COMPLETED
+                and t.trial_id not in self.stopped
+                and t.score is not None
+                and np.isfinite(t.score)
             ]
             curves = [self._curve(t) for t in others]
             if self._early_stopping.stops(curve, curves, final):

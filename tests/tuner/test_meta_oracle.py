@@ -289,6 +289,18 @@ def test_a_pool_that_cannot_be_written(tmp_path, filled, caplog):
     assert len(ExperiencePool(copy)) == 4
 
 
+def test_a_task_name_of_another_objective(tmp_path, caplog):
+    path = tmp_path / "pool.sqlite"
+    space = keras_tuner.HyperParameters()
+    space.Float("rate", 1e-4, 1e-1)
+    trials = [{"values": {"rate": 0.01}, "score": 0.5}]
+    ExperiencePool(path).add("shop", space, trials, "val_loss", "min")
+    with caplog.at_level(logging.WARNING):
+        oracle = run(tmp_path, path, max_trials=2, task_name="shop")
+    assert len(oracle.end_order) == 2
+    assert caplog.text.count("Nothing more of this search goes to the pool") == 1
+
+
 def test_killed_between_two_files(tmp_path, filled):
     """What a kill leaves: a begun trial that the oracle's own file does not know."""
     run(tmp_path, filled, max_trials=3, learn=False)
