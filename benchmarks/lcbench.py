@@ -19,8 +19,8 @@ import pathlib
 import tempfile
 import time
 
-import keras_tuner
 import numpy as np
+from lcbench_peers import METHODS, OBJECTIVE, TRIALS, Past
 from lcbench_tables import LCBench, hyperparameters, split
 from recording import machine, write_json
 
@@ -28,17 +28,14 @@ import keras_meta
 from keras_meta.tuner.search_space import SearchSpace
 
 HERE = pathlib.Path(__file__).parent
-TRIALS = 50
 PAST_TRIALS = 100
 SEEDS = 5
-OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 # What the past is: as it was, or made poor or wrong.
 PASTS = ("sound", "none", "shuffled", "negated", "three_tasks")
-METHODS = ("MetaOracle", "RandomSearch", "BayesianOptimization")
 
 
-def fill(pool, bench, space, sources, seed, past):
-    """Adds random trials of the source data sets to a pool."""
+def past_of(folder, bench, space, sources, seed, past):
+    """Returns the `Past`: random trials of the source data sets, and their pool."""
     generator = np.random.default_rng(1000 + seed)
     tasks = []
     for dataset in sources:
@@ -48,45 +45,31 @@ def fill(pool, bench, space, sources, seed, past):
             scores = generator.permutation(scores)
         elif past == "negated":
             scores = -scores
-        tasks.append((dataset, points, scores))
+        rows = [space.values(point) for point in points]
+        tasks.append((dataset, rows, [float(score) for score in scores]))
     if past == "three_tasks":
         tasks = [tasks[i] for i in generator.permutation(len(tasks))[:3]]
-    for dataset, points, scores in tasks if past != "none" else ():
+    if past == "none":
+        tasks = []
+    pool = keras_meta.tuner.ExperiencePool(f"{folder}/past.sqlite")
+    for dataset, rows, scores in tasks:
         trials = [
-            {"values": space.values(point), "score": float(score)}
-            for point, score in zip(points, scores, strict=True)
+            {"values": values, "score": score}
+            for values, score in zip(rows, scores, strict=True)
         ]
         pool.add(dataset, hyperparameters(), trials, OBJECTIVE)
+    return Past(tasks, pool, seed)
 
 
-def oracle_of(method, pool, seed):
-    """Returns a new oracle over the whole space."""
-    shared = {
-        "objective": OBJECTIVE,
-        "max_trials": 10 * TRIALS,
-        "hyperparameters": hyperparameters(),
-    }
-    if method == "MetaOracle":
-        return keras_meta.tuner.MetaOracle(
-            experience=pool, seed=seed, learn=False, **shared
-        )
-    oracle = getattr(keras_tuner.oracles, f"{method}Oracle")
-    return oracle(seed=seed + 1, **shared)  # They take 0 for no seed.
-
-
-def search(oracle, bench, dataset, trials, folder):
+def search(method, bench, dataset, trials):
     """Returns the score of each trial, and the seconds of each suggestion."""
-    oracle.verbose = 0
-    oracle._set_project_dir(folder, "search")
     scores, seconds = [], []
     for _ in range(trials):
         begin = time.process_time()
-        trial = oracle.create_trial("tuner")
+        values = method.ask()
         seconds.append(time.process_time() - begin)
-        score = bench.score(dataset, trial.hyperparameters.values)
-        oracle.update_trial(trial.trial_id, {OBJECTIVE.name: score})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
+        score = bench.score(dataset, values)
+        method.tell(score)
         scores.append(score)
     return scores, seconds
 
@@ -102,13 +85,11 @@ def measured(method, past, options, bench, path):
         if not left:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            pool = keras_meta.tuner.ExperiencePool(f"{folder}/past.sqlite")
-            fill(pool, bench, space, sources, seed, past)
+            known = past_of(folder, bench, space, sources, seed, past)
             for dataset in left:
-                oracle = oracle_of(method, pool, 100 * seed + targets.index(dataset))
-                scores, seconds = search(
-                    oracle, bench, dataset, options.trials, f"{folder}/{dataset}"
-                )
+                its_seed = 100 * seed + targets.index(dataset)
+                made = METHODS[method](known, its_seed, f"{folder}/{dataset}")
+                scores, seconds = search(made, bench, dataset, options.trials)
                 median, best = bench.range(dataset, space)
                 reached = np.maximum.accumulate(scores)
                 regret = np.maximum((best - reached) / (best - median), 0.0)

@@ -80,16 +80,16 @@ class Experience:
             if task.name in self.seen
         ]
 
-    def learn_trial(self, oracle, trial):
-        """Adds a finished trial to the pool; says once if that fails."""
-        if not self.learn:
+    def learn_trials(self, oracle, trials):
+        """Adds finished trials to the pool, each once; says once if that fails."""
+        if not self.learn or not trials:
             return
         try:
-            record = past_trial(trial.get_state())
+            records = [past_trial(trial.get_state()) for trial in trials]
             self.pool.add(
                 oracle.task_name,
                 oracle.hyperparameters.get_config()["space"],
-                [record],
+                records,
                 objective=oracle.objective.name,
                 direction=oracle.objective.direction,
                 description=oracle.task_description,

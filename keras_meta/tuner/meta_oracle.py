@@ -4,6 +4,7 @@ import logging
 import uuid
 import warnings
 
+import keras_tuner
 import numpy as np
 from keras_tuner.engine import trial as trial_module
 
@@ -154,13 +155,13 @@ class MetaOracle(SoundOracle):
             return {"status": STATUS.STOPPED, "values": None}
         return {"status": STATUS.RUNNING, "values": values}
 
+    @keras_tuner.synchronized
     def update_trial(self, trial_id, metrics, step=0):
         """As every oracle's; the trial's status is STOPPED if it should not go on."""
         trial = super().update_trial(trial_id, metrics, step)
         if self.fidelity and self._early_stopping:
             curve = self._curve(trial)
-            # A copy: other workers' trials begin and end meanwhile.
-            others = [t for t in list(self.trials.values()) if t.trial_id != trial_id]
+            others = [t for t in self.trials.values() if t.trial_id != trial_id]
             final = [
                 self._sign * t.score
                 for t in others
@@ -176,12 +177,18 @@ class MetaOracle(SoundOracle):
                 trial.status = STATUS.STOPPED
         return trial
 
+    @keras_tuner.synchronized
     def end_trial(self, trial):
         """As every oracle's; a finished trial then goes to the pool."""
         super().end_trial(trial)
-        trial = self.trials[trial.trial_id]
         if trial.trial_id in self.end_order:
-            self.experience.learn_trial(self, trial)
+            self.experience.learn_trials(self, [self.trials[trial.trial_id]])
+
+    def reload(self):
+        """As every oracle's; what ended just before a kill then goes to the pool."""
+        super().reload()
+        ended = [self.trials[trial_id] for trial_id in self.end_order]
+        self.experience.learn_trials(self, ended)
 
     def get_state(self):
         state = super().get_state()

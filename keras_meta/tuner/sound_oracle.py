@@ -10,11 +10,13 @@ ENDED = (trial_module.TrialStatus.COMPLETED, trial_module.TrialStatus.FAILED)
 
 
 class SoundOracle(keras_tuner.Oracle):
-    """What every oracle is, but for four things that KerasTuner 1.4 leaves to chance.
+    """What every oracle is, but for what KerasTuner 1.4 leaves to chance.
 
     The seed 0 is a seed. Files are replaced as a whole. A search that is loaded again
-    does not run its last trial again. A name that stands in two conditional scopes
-    keeps the value that it was given.
+    does not run its last trial again. A trial that is run again reports anew. A chief
+    that is started again leaves its workers the trials that they run, and counts each
+    once. A name that stands in two conditional scopes keeps the value that it was
+    given.
 
     Args:
         seed: int >= 0 or None.
@@ -25,6 +27,7 @@ class SoundOracle(keras_tuner.Oracle):
         super().__init__(*args, seed=seed, **kwargs)
         if seed is not None:
             self.seed = self._seed_state = seed
+        self._given_out = {}  # worker to trial, as the loaded state had them
 
     def save(self):
         """As every oracle's, but the old file or the new one is there, never half."""
@@ -34,12 +37,38 @@ class SoundOracle(keras_tuner.Oracle):
         folder = self._get_trial_dir(trial.trial_id)
         _save_whole(trial.save, os.path.join(folder, "trial.json"))
 
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id):
+        """As every oracle's; what an earlier run of the trial reported is forgotten."""
+        begun = set(self.start_order)
+        trial = super().create_trial(tuner_id)
+        if trial.trial_id in begun:
+            trial.metrics = type(trial.metrics)()
+        return trial
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial):
+        """As every oracle's; a trial that was ended before stays as it is."""
+        if trial.trial_id in self.end_order:
+            self.ongoing_trials = {
+                worker: other
+                for worker, other in self.ongoing_trials.items()
+                if other.trial_id != trial.trial_id
+            }
+            return
+        if trial.trial_id in self._retry_queue:
+            self._retry_queue.remove(trial.trial_id)
+        super().end_trial(trial)
+
     def reload(self):
         """As every oracle's; nothing finished is run again, nothing counted twice.
 
         A process that was killed between writing a trial and writing the oracle's own
         file leaves a trial that the oracle does not know: begun, then it is forgotten;
         or finished but listed as running, then it is finished.
+
+        A chief's workers go on meanwhile: each still has the trial that it runs. One
+        that was killed, too, gets it when it is started again.
         """
         super().reload()
         known = set(self.start_order)
@@ -49,6 +78,16 @@ class SoundOracle(keras_tuner.Oracle):
                 self._retry_queue.remove(trial_id)
                 if trial_id not in self.end_order:
                     self.end_order.append(trial_id)
+        if _is_chief():
+            for tuner_id, trial_id in self._given_out.items():
+                if trial_id in self._retry_queue:
+                    self._retry_queue.remove(trial_id)
+                    self.ongoing_trials[tuner_id] = self.trials[trial_id]
+                    self.tuner_ids.add(tuner_id)
+
+    def set_state(self, state):
+        super().set_state(state)
+        self._given_out = state["ongoing_trials"]
 
     def _record_values(self, trial):
         """As every oracle's, but keeps the values of names that stand in two scopes.
@@ -67,6 +106,13 @@ class SoundOracle(keras_tuner.Oracle):
             self._tried_so_far.discard(before)
         self._tried_so_far.add(tried)
         self._id_to_hash[trial.trial_id] = tried
+
+
+def _is_chief():
+    """Tells whether this process serves other workers, as KerasTuner tells it."""
+    return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get(
+        "KERASTUNER_TUNER_ID", ""
+    )
 
 
 def _save_whole(save, path):

@@ -3,10 +3,11 @@
 import numpy as np
 
 from keras_meta.tuner.acquisition import expected_improvement
-from keras_meta.tuner.affine_posterior import AffinePosterior, ScoreScale
+from keras_meta.tuner.affine_posterior import AffinePosterior
 from keras_meta.tuner.deep_prior import DeepPrior
 from keras_meta.tuner.gaussian_process import Sizes, fitted_sizes, matern52
-from keras_meta.tuner.past_tasks import LONG, length_prior, offset_and_scale
+from keras_meta.tuner.past_tasks import LONG
+from keras_meta.tuner.plain_prior import PlainPrior
 from keras_meta.tuner.task_basis import TaskBasis
 
 WEIGHTS = {"deep": 0.45, "basis": 0.45, "plain": 0.1}
@@ -17,18 +18,6 @@ LEAST_WEIGHT = 0.01  # components below it are left out of the acquisition
 TRUST_SPREAD = 0.5  # of the factor of a learned prior mean
 
 
-class _Plain:
-    """No mean and no features: what knows nothing of the past."""
-
-    noise = None
-
-    def outputs(self, x):
-        return np.zeros(len(x)), np.zeros((len(x), 0))
-
-    def covariance(self, features, others):
-        return np.zeros((len(features), len(others)))
-
-
 class Component:
     """One prior, with a residual kernel that the new task's scores fit.
 
@@ -36,21 +25,19 @@ class Component:
         name: str.
         prior: has `outputs(x)` and `covariance(features, others)`.
         centre, spread: `Sizes`, of the residual kernel's prior.
-        trusted: bool, whether the prior's mean has a factor of its own, about 1.
     """
 
-    def __init__(self, name, prior, centre, spread, trusted):
+    def __init__(self, name, prior, centre, spread):
         self.name, self.prior = name, prior
         self.centre, self.spread = centre, spread
         self.sizes = centre
-        self.trust = TRUST_SPREAD**2 if trusted else 0.0
 
     def fit(self, x, y, scale):
         """Conditions on scores `(n,)` at points `(n, d)`; fits the residual kernel."""
         self.x, self.sizes = x, self.centre
         self.mean, self.features = self.prior.outputs(x)
         self.added = self.prior.covariance(self.features, self.features)
-        self.added = self.added + self.trust * np.outer(self.mean, self.mean)
+        self.added = self.added + TRUST_SPREAD**2 * np.outer(self.mean, self.mean)
         self._condition(y, scale)
         if len(y) >= FIT_FROM:
             residual = self.posterior.values - self.mean
@@ -73,11 +60,15 @@ class Component:
         variance = np.exp(self.sizes.amplitude)
         across = variance * matern52(x, self.x, np.exp(self.sizes.lengths))
         across = across + self.prior.covariance(features, self.features)
-        across = across + self.trust * np.outer(mean, self.mean)
-        own = variance + self.trust * mean**2
+        across = across + TRUST_SPREAD**2 * np.outer(mean, self.mean)
+        own = variance + TRUST_SPREAD**2 * mean**2
         if features.shape[1]:
             own = own + self._own_variance(features)
         return self.posterior.predict(mean, across, own)
+
+    def expected(self, x):
+        """Returns the expected scores at points, `(n,)`."""
+        return self.posterior.offset + self.posterior.scale * self.predict(x)[0]
 
     def improvement(self, x):
         """Returns the expected improvement at points, in the units of the scores."""
@@ -114,7 +105,6 @@ class Surrogate:
     """
 
     def __init__(self, past, deep_weights, dimensions, distances=None, weights=None):
-        centre, spread = length_prior(dimensions)
         self.prior_weights = dict(WEIGHTS if weights is None else weights)
         self.scale = None
         self.components = []
@@ -137,21 +127,18 @@ class Surrogate:
             )
             of_deep = Sizes(lengths, float(deep.weights["amplitude"]), np.log(2e-3))
             self.components += [
-                Component("deep", deep, of_deep, tight, True),
-                Component("basis", basis, of_basis, tight, True),
+                Component("deep", deep, of_deep, tight),
+                Component("basis", basis, of_basis, tight),
             ]
-        self.components.append(Component("plain", _Plain(), centre, spread, False))
+        self.components.append(PlainPrior(dimensions))
 
     def fit(self, x, y):
         """Conditions on finite scores `(n,)`, n >= 1, higher is better, at `(n, d)`."""
-        scale = self.scale
-        if scale is None:
-            scale = ScoreScale(*np.transpose([offset_and_scale(y)]))
-        if len(y) > 3:
-            spread = max(scale.typical, y.max() - np.median(y))
+        if self.scale is not None and len(y) > 3:
+            spread = max(self.scale.typical, y.max() - np.median(y))
             y = np.maximum(y, y.max() - CLIP * spread)
         for component in self.components:
-            component.fit(x, y, scale)
+            component.fit(x, y, self.scale)
         logarithms = np.array(
             [
                 np.log(self.prior_weights[c.name]) + c.log_evidence
@@ -170,11 +157,7 @@ class Surrogate:
 
     def expected(self, x):
         """Returns the expected scores at points, averaged over components, `(n,)`."""
-        return sum(
-            self.weights[c.name]
-            * (c.posterior.offset + c.posterior.scale * c.predict(x)[0])
-            for c in self.components
-        )
+        return sum(self.weights[c.name] * c.expected(x) for c in self.components)
 
     def improvement(self, x):
         """Returns the expected improvement at points, averaged over components."""

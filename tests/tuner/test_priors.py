@@ -11,6 +11,7 @@ from keras_meta.tuner.acquisition import expected_improvement, most_valuable
 from keras_meta.tuner.affine_posterior import AffinePosterior
 from keras_meta.tuner.deep_prior import DeepPrior, pretrained_weights
 from keras_meta.tuner.past_tasks import PastTasks, normalised, offset_and_scale
+from keras_meta.tuner.plain_prior import PlainPrior, standardised
 from keras_meta.tuner.portfolio import greedy_portfolio
 from keras_meta.tuner.search_space import SearchSpace
 from keras_meta.tuner.suggestions import (
@@ -55,6 +56,53 @@ def test_scores_are_normalised_by_median_and_quantile():
     assert normalised(y)[-1] == pytest.approx(50.0 / 45.0)
     assert normalised(np.r_[y, -1e9]).min() == -2.0
     assert offset_and_scale(np.ones(5))[1] > 0.0
+
+
+# ---- the plain prior ----------------------------------------------------------------
+
+
+def test_scores_are_standardised_without_their_bad_tail():
+    y = np.r_[np.tile([0.0, 2.0], 20), -1000.0]
+    values, level, deviation = standardised(y)
+    # By hand: the mean is -960/41, the deviation 154.65 (of 41 numbers).
+    first = np.r_[y[:-1], y.mean() - 2.5 * y.std()]
+    assert y.mean() - 2.5 * y.std() == pytest.approx(-410.0, abs=1.0)
+    np.testing.assert_allclose(level, first.mean())
+    np.testing.assert_allclose(deviation, first.std())
+    np.testing.assert_allclose(values, (first - first.mean()) / first.std())
+    np.testing.assert_array_equal(standardised(np.full(3, 7.0))[0], np.zeros(3))
+
+
+def test_the_plain_prior_is_a_gaussian_process_of_standardised_scores():
+    generator = np.random.default_rng(0)
+    x, new = generator.random((4, 2)), generator.random((6, 2))
+    y = np.array([0.5, 0.9, 0.6, 0.7])
+    prior = PlainPrior(2)
+    prior.fit(x, y)
+    # Too few scores to fit: length scales 0.6, variance 1, noise 0.001.
+    r = np.sqrt(5.0) * np.linalg.norm(x[:, None] - np.r_[x, new][None], axis=-1) / 0.6
+    kernel = (1.0 + r + r**2 / 3.0) * np.exp(-r)
+    inverse = np.linalg.inv(kernel[:, :4] + (1e-3 + 1e-7) * np.eye(4))
+    mean = kernel[:, 4:].T @ inverse @ ((y - y.mean()) / y.std())
+    np.testing.assert_allclose(prior.expected(new), y.mean() + y.std() * mean)
+    variance = 1.0 - np.einsum("ij,ik,kj->j", kernel[:, 4:], inverse, kernel[:, 4:])
+    best = (0.9 - y.mean()) / y.std()
+    expected = y.std() * expected_improvement(mean, variance, best)
+    np.testing.assert_allclose(prior.improvement(new), expected, rtol=1e-6)
+
+
+def test_the_plain_prior_does_not_depend_on_the_units_of_scores():
+    generator = np.random.default_rng(1)
+    x, new = generator.random((12, 2)), generator.random((6, 2))
+    prior, scaled = PlainPrior(2), PlainPrior(2)
+    y = surface(x, (0.3, 0.7))
+    prior.fit(x, y)
+    scaled.fit(x, 1e4 * y - 3.0)
+    np.testing.assert_allclose(
+        scaled.improvement(new), 1e4 * prior.improvement(new), rtol=1e-3
+    )
+    errors = prior.expected(new) - surface(new, (0.3, 0.7))
+    assert np.abs(errors).mean() < 0.05
 
 
 # ---- the deep prior -----------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""One process of a search: alone, KerasTuner's chief, or a worker of it.
+
+    python search_process.py FOLDER SETTINGS
+
+SETTINGS is JSON: `pool`, `project`, `trials`, and `held`, a list of trial ids. Each
+trial appends "begin ID WORKER" to FOLDER/log; one that is held then waits for the file
+FOLDER/go_ID. At its end it appends "end ID WORKER".
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "numpy"  # Nothing is trained here.
+
+import keras_tuner  # noqa: E402
+
+from keras_meta.tuner import MetaOracle  # noqa: E402
+
+
+def score(values):
+    return 1.0 - (values["rate"] - 0.3) ** 2 - 0.001 * abs(values["units"] - 20)
+
+
+def declare(hp):
+    hp.Float("rate", 0.0, 1.0)
+    hp.Int("units", 4, 64)
+
+
+class HyperModel(keras_tuner.HyperModel):
+    def build(self, hp):
+        declare(hp)
+
+
+class Search(keras_tuner.Tuner):
+    def __init__(self, folder, held, **kwargs):
+        self.folder, self.held = folder, held
+        super().__init__(hypermodel=HyperModel(), directory=folder, **kwargs)
+
+    def run_trial(self, trial):
+        self.log("begin", trial)
+        go = self.folder / f"go_{trial.trial_id}"
+        while trial.trial_id in self.held and not go.exists():
+            time.sleep(0.02)
+        self.log("end", trial)
+        return {"val_score": score(trial.hyperparameters.values)}
+
+    def log(self, event, trial):
+        with open(self.folder / "log", "a") as file:
+            file.write(f"{event} {trial.trial_id} {self.tuner_id}\n")
+
+
+def main():
+    folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    oracle = MetaOracle(
+        keras_tuner.Objective("val_score", "max"),
+        max_trials=settings["trials"],
+        experience=settings["pool"],
+        seed=0,
+    )
+    oracle.verbose = 0
+    search = Search(
+        folder, settings["held"], oracle=oracle, project_name=settings["project"]
+    )
+    search.search()
+
+
+if __name__ == "__main__":
+    main()
