@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 from table_parts import HERE, load, machine_line, markdown
 
 LEARNED_ON = ("quadratics", "network")  # problems of learned_optimizers.py
@@ -160,31 +159,6 @@ def _accuracy(run, accuracy):
     if len(mean) < 2 or steps == run["evaluation_steps"]:
         return last
     return f"{mean[steps]:.2f} ± {interval[steps]:.2f}; {last}"
-
-
-def lcbench():
-    files = sorted((HERE / "results" / "lcbench").glob("*.json"))
-    results = [json.loads(file.read_text(encoding="utf-8")) for file in files]
-    shown, rows = (1, 3, 5, 10, 25, 50), []
-    for result in results:
-        curves = np.array([row["regret"] for row in result["rows"]])[
-            :, np.array(shown) - 1
-        ]
-        half = 1.96 * curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
-        cells = [
-            f"{mean:.3f} ± {ci:.3f}"
-            for mean, ci in zip(curves.mean(axis=0), half, strict=True)
-        ]
-        seconds = np.mean([row["seconds"] for row in result["rows"]])
-        past = result["past"].replace("_", " ")
-        rows.append([result["method"], past, len(curves), *cells, f"{seconds:.3f}"])
-    rows.sort(key=lambda row: (row[0] != "MetaOracle", row[1] != "sound", row))
-    header = ["", "past", "searches", *[f"{n} trials" for n in shown], "s a suggestion"]
-    return (
-        f"{markdown(header, rows)}\n\nNormalised regret of validation accuracy, mean "
-        "over 10 data sets and up to 5 seeds with 95 % intervals over searches. "
-        f"{machine_line(results[0]['machine'])}"
-    )
 
 
 def personalisation():

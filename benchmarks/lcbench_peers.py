@@ -350,12 +350,13 @@ def _silence():
         logging.disable(before)
 
 
-# Each makes a search of `(past, seed, folder)`; those beyond the first four transfer.
+AS_SHIPPED = "BayesianOptimization_as_shipped"
+# Each makes a search of `(past, seed, folder)`.
 METHODS = {
     "MetaOracle": meta_oracle,
     "RandomSearch": random_search,
     "BayesianOptimization": bayesian_optimization_fast,
-    "BayesianOptimization_as_shipped": bayesian_optimization,
+    AS_SHIPPED: bayesian_optimization,
     "Optuna_TPE": optuna_tpe,
     "syne-tune_zero-shot": zero_shot,
     "RUSH": rush,

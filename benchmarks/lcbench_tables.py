@@ -36,7 +36,9 @@ PARAMETERS = (
 NUM_SOURCES = 24
 # For the best and the median score of a data set.
 RANDOM_POINTS = 100_000
-REFINEMENTS = 30
+REFINEMENTS = 40
+REFINED = 200  # points, each of which is moved so often:
+MOVES = 25
 
 
 def folder():
@@ -102,15 +104,15 @@ class LCBench:
         points = space.sample(generator, RANDOM_POINTS)
         scores = self.scores(dataset, self.rows(space, points))
         median, best = np.median(scores), scores.max()
-        top = points[np.argsort(-scores)[:40]]
+        top = points[np.argsort(-scores)[:REFINED]]
         for index in range(REFINEMENTS):
-            start = np.repeat(top, 25, axis=0)
+            start = np.repeat(top, MOVES, axis=0)
             changed = generator.random(start.shape) < 0.5
-            moves = changed * generator.normal(0.0, 0.2 * 0.85**index, start.shape)
+            moves = changed * generator.normal(0.0, 0.3 * 0.88**index, start.shape)
             tried = space.snap(space.moved(start, moves, changed, generator))
             points = np.concatenate([top, tried])
             scores = self.scores(dataset, self.rows(space, points))
-            order = np.argsort(-scores)[:40]
+            order = np.argsort(-scores)[:REFINED]
             top, best = points[order], max(best, scores[order[0]])
         return float(median), float(best)
 

@@ -13,6 +13,7 @@ import re
 import sys
 
 import accuracy_tables
+import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
 
 HERE = pathlib.Path(__file__).parent
@@ -184,7 +185,8 @@ TABLES = {
     "omniglot": accuracy_tables.omniglot,
     "learned_optimizers": accuracy_tables.learned_optimizers,
     "default_lstm": accuracy_tables.default_lstm,
-    "lcbench": accuracy_tables.lcbench,
+    "lcbench": search_tables.lcbench,
+    "lcbench_pasts": search_tables.lcbench_pasts,
     "personalisation": accuracy_tables.personalisation,
 }
 

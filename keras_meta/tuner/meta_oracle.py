@@ -6,6 +6,7 @@ import warnings
 
 import keras_tuner
 import numpy as np
+import threadpoolctl
 from keras_tuner.engine import trial as trial_module
 
 from keras_meta.tuner.experience import Experience
@@ -143,7 +144,10 @@ class MetaOracle(SoundOracle):
         raised here would leave KerasTuner's lock held, and all workers waiting.
         """
         try:
-            values = self._suggested(trial_id)
+            # Its matrices are small: threads would only wait for each other, and for
+            # those that train a model meanwhile.
+            with threadpoolctl.threadpool_limits(1, "blas"):
+                values = self._suggested(trial_id)
         except Exception:
             LOGGER.exception(
                 "MetaOracle could not use its priors for trial %s; its values are "
