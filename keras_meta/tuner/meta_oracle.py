@@ -9,9 +9,10 @@ import numpy as np
 import threadpoolctl
 from keras_tuner.engine import trial as trial_module
 
+from keras_meta.tuner import trust_plot
 from keras_meta.tuner.experience import Experience
 from keras_meta.tuner.fidelity import EarlyStopping, curves_of
-from keras_meta.tuner.record_checks import checked_description
+from keras_meta.tuner.record_checks import checked_description, checked_rename
 from keras_meta.tuner.search_space import SearchSpace
 from keras_meta.tuner.sound_oracle import SoundOracle
 from keras_meta.tuner.suggestions import (
@@ -66,7 +67,7 @@ class MetaOracle(SoundOracle):
         stopped: list of str, ids of the trials that were stopped early.
         trust: list of dicts, one for each trial that the priors suggested:
             `trial_id`; `priors`, the weight of each; `tasks`, the weight of each past
-            task in the mixture.
+            task in the mixture. `save_trust_plot(path)` draws it.
 
     Raises:
         ValueError: for arguments that cannot work.
@@ -126,7 +127,7 @@ class MetaOracle(SoundOracle):
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
         self.experience = Experience(experience, learn)
-        self.rename = _checked_rename(rename)
+        self.rename = checked_rename(rename)
         self.task_description = checked_description(task_description)
         self.task_name = task_name
         self.fidelity = fidelity
@@ -193,6 +194,18 @@ class MetaOracle(SoundOracle):
         super().reload()
         ended = [self.trials[trial_id] for trial_id in self.end_order]
         self.experience.learn_trials(self, ended)
+
+    def save_trust_plot(self, path):
+        """Draws `trust`: the weights of priors and of past tasks, trial by trial.
+
+        Args:
+            path: where the PNG goes.
+
+        Raises:
+            ModuleNotFoundError: without matplotlib.
+            ValueError: if the priors have suggested no trial yet.
+        """
+        trust_plot.draw(self.trust, path)
 
     def get_state(self):
         state = super().get_state()
@@ -319,21 +332,3 @@ class MetaOracle(SoundOracle):
                 },
             }
         )
-
-
-def _checked_rename(rename):
-    if rename is None:
-        return {}
-    if not isinstance(rename, dict) or not all(
-        isinstance(name, str) for pair in rename.items() for name in pair
-    ):
-        raise ValueError(
-            "Argument `rename` must be a dict from a hyperparameter's name in past "
-            f"searches to its name here. Received: rename={rename!r}."
-        )
-    if len(set(rename.values())) < len(rename):
-        raise ValueError(
-            "Argument `rename` must not give one name to several hyperparameters. "
-            f"Received: rename={rename!r}."
-        )
-    return dict(rename)

@@ -217,3 +217,26 @@ def _first(pair):
 def _short(value):
     text = repr(value)
     return text if len(text) <= 120 else text[:117] + "..."
+
+
+def checked_rename(rename):
+    """Returns a dict from past names of hyperparameters to those here.
+
+    Raises:
+        ValueError: if it is none, or gives one name to several.
+    """
+    if rename is None:
+        return {}
+    if not isinstance(rename, dict) or not all(
+        isinstance(name, str) for pair in rename.items() for name in pair
+    ):
+        raise ValueError(
+            "Argument `rename` must be a dict from a hyperparameter's name in past "
+            f"searches to its name here. Received: rename={rename!r}."
+        )
+    if len(set(rename.values())) < len(rename):
+        raise ValueError(
+            "Argument `rename` must not give one name to several hyperparameters. "
+            f"Received: rename={rename!r}."
+        )
+    return dict(rename)

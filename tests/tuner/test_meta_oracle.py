@@ -4,6 +4,7 @@ import json
 import logging
 
 import keras_tuner
+import matplotlib.image
 import numpy as np
 import pytest
 
@@ -153,6 +154,21 @@ def test_it_says_which_past_it_trusts(tmp_path, filled):
     for entry in oracle.trust:
         assert sum(entry["priors"].values()) == pytest.approx(1.0)
         assert list(entry["tasks"]) == oracle.used_tasks
+    oracle.save_trust_plot(tmp_path / "trust.png")
+    picture = matplotlib.image.imread(tmp_path / "trust.png")
+    assert picture.shape[1] == 1200
+    # The priors' areas have colours of their own.
+    colours = np.unique(picture[:, :, :3].reshape(-1, 3).round(2), axis=0)
+    assert len(colours) > 10
+
+
+def test_trust_without_a_past(tmp_path):
+    oracle = run(tmp_path, None, max_trials=2)
+    with pytest.raises(ValueError, match="nothing|no trust"):
+        oracle.save_trust_plot(tmp_path / "trust.png")
+    oracle = run(tmp_path, None, max_trials=8, project_name="longer")
+    oracle.save_trust_plot(tmp_path / "trust.png")
+    assert [entry["priors"] for entry in oracle.trust] == [{"plain": 1.0}] * 2
 
 
 # ---- what it repeats ----------------------------------------------------------------
