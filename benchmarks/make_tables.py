@@ -187,6 +187,7 @@ TABLES = {
     "default_lstm": accuracy_tables.default_lstm,
     "lcbench": search_tables.lcbench,
     "lcbench_pasts": search_tables.lcbench_pasts,
+    "pool_scale": search_tables.pool_scale,
     "personalisation": accuracy_tables.personalisation,
 }
 

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import scipy.stats
-from table_parts import HERE, machine_line, markdown
+from table_parts import HERE, load, machine_line, markdown
 
 SHOWN = (1, 3, 5, 10, 25, 50)
 RANKED = (10, 25, 50)
@@ -122,6 +122,37 @@ def lcbench_pasts():
             rows.append([label, len(result["rows"]), *_means(result)])
     header = ["past", "searches", *[f"{n} trials" for n in SHOWN]]
     return f"{markdown(header, rows)}\n\nMetaOracle, as above."
+
+
+def pool_scale():
+    """Seconds to import many searches, and to suggest from them."""
+    results = load("pool_scale")
+    rows = [
+        [
+            f"{row['tasks']:,}",
+            f"{row['pool_mib']:.0f} MiB",
+            f"{row['import_seconds']:.1f} s",
+            f"{row['import_again_seconds']:.1f} s",
+            f"{row['first_suggestion_seconds']:.1f} s",
+            f"{row['first_suggestion_of_next_seconds']:.1f} s",
+            f"{row['suggestion_seconds']:.3f} s",
+        ]
+        for row in results["rows"]
+    ]
+    header = [
+        "past searches",
+        "pool",
+        "import",
+        "import again",
+        "first suggestion",
+        "first of the next search",
+        "a suggestion",
+    ]
+    return (
+        f"{markdown(header, rows)}\n\n{results['trials']} trials each, read from "
+        "KerasTuner's project folders. The first suggestion pretrains the prior, which "
+        f"the pool keeps for later searches. {machine_line(results['machine'])}"
+    )
 
 
 def draw():

@@ -68,13 +68,16 @@ def report_optimizer(
     problem = problems[0]
     steps = trainer.horizon[1] if steps is None else check_count("steps", steps)
     last = min(check_count("last", last), steps)
+    rates = list(rates)
+    if not rates:
+        raise ValueError("Argument `rates` must hold at least one rate. Received: [].")
     optimizer = trainer.learned_optimizer()
     name = type(optimizer).__name__
     learned = loss_curves(optimizer, problem, steps, episodes)
     results = {name: {"rate": None, "loss": learned.mean(axis=0).tolist()}}
     for label, rule in BASELINES.items():
-        curves = loss_curves(rule(0.1), problem, steps, episodes, rates=list(rates))
-        rate, best = best_of_rates(curves, list(rates), last)
+        curves = loss_curves(rule(0.1), problem, steps, episodes, rates=rates)
+        rate, best = best_of_rates(curves, rates, last)
         results[label] = {"rate": rate, "loss": best.mean(axis=0).tolist()}
     figure = figure_class(figsize=(15, 4.5), layout="constrained")
     training, running, rule = figure.subplots(1, 3)
