@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.stats
 
-RANDOM = 700
-LOCAL = 500
-ROUNDS = 2
+RANDOM = 1500
+LOCAL = 1000
+ROUNDS = 3
 KEPT = 8
 AROUND_KEPT = 160
 SHARES = (0.2, 0.4, 0.8)  # of the coordinates that a local candidate changes

@@ -80,12 +80,21 @@ class Experience:
             if task.name in self.seen
         ]
 
-    def learn_trials(self, oracle, trials):
-        """Adds finished trials to the pool, each once; says once if that fails."""
+    def learn_trials(self, oracle, trials, seconds=None):
+        """Adds finished trials to the pool, each once; says once if that fails.
+
+        Args:
+            oracle: `MetaOracle`.
+            trials: list of KerasTuner's trials.
+            seconds: float, how long each of them took, or None.
+        """
         if not self.learn or not trials:
             return
         try:
-            records = [past_trial(trial.get_state()) for trial in trials]
+            records = [
+                dataclasses.replace(past_trial(trial.get_state()), seconds=seconds)
+                for trial in trials
+            ]
             self.pool.add(
                 oracle.task_name,
                 oracle.hyperparameters.get_config()["space"],

@@ -1,6 +1,7 @@
 """A KerasTuner oracle that begins a search with what earlier searches have shown."""
 
 import logging
+import time
 import uuid
 import warnings
 
@@ -134,6 +135,7 @@ class MetaOracle(SoundOracle):
         self.trust = []
         self.used_tasks = []
         self.stopped = []
+        self._began = {}  # trial to the time at which it last began
         self._early_stopping = None
         self._suggestions = None  # and for which space it was made
         self._prepared_for = None
@@ -159,6 +161,13 @@ class MetaOracle(SoundOracle):
         if values is None:
             return {"status": STATUS.STOPPED, "values": None}
         return {"status": STATUS.RUNNING, "values": values}
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id):
+        """As every oracle's; notes when, so that the pool knows how long it took."""
+        trial = super().create_trial(tuner_id)
+        self._began[trial.trial_id] = time.monotonic()
+        return trial
 
     @keras_tuner.synchronized
     def update_trial(self, trial_id, metrics, step=0):
@@ -187,7 +196,12 @@ class MetaOracle(SoundOracle):
         """As every oracle's; a finished trial then goes to the pool."""
         super().end_trial(trial)
         if trial.trial_id in self.end_order:
-            self.experience.learn_trials(self, [self.trials[trial.trial_id]])
+            begin = self._began.get(trial.trial_id)
+            self.experience.learn_trials(
+                self,
+                [self.trials[trial.trial_id]],
+                None if begin is None else time.monotonic() - begin,
+            )
 
     def reload(self):
         """As every oracle's; what ended just before a kill then goes to the pool."""

@@ -15,7 +15,7 @@ FIT_FROM = 5  # known scores, from which on the residual kernel is fitted
 FIT_ITERATIONS = 60
 CLIP = 3.5  # scores further below the best than so many spreads count as that
 LEAST_WEIGHT = 0.01  # components below it are left out of the acquisition
-TRUST_SPREAD = 0.5  # of the factor of a learned prior mean
+TRUST_SPREAD = 1.0  # of the factor of a learned prior mean
 
 
 class Component:

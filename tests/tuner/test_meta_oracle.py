@@ -122,6 +122,7 @@ def test_each_search_makes_the_pool_better(tmp_path, filled):
     run(tmp_path, copy, max_trials=3, task_name="shop 5")
     task = next(t for t in ExperiencePool(copy).tasks() if t.name == "shop 5")
     assert len(task.trials) == 3
+    assert all(0.0 < trial.seconds < 60.0 for trial in task.trials)
     assert (task.objective, task.direction) == ("val_score", "max")
     oracle = run(tmp_path, copy, max_trials=1, project_name="next", learn=False)
     assert "shop 5" in oracle.used_tasks
