@@ -10,6 +10,7 @@ import scipy.stats
 from table_parts import HERE, load, machine_line, markdown
 
 SHOWN = (1, 3, 5, 10, 25, 50)
+_TRIALS = ["1 trial", *[f"{n} trials" for n in SHOWN[1:]]]
 RANKED = (10, 25, 50)
 PLOT = HERE / "results" / "lcbench.png"
 REFERENCE = "BayesianOptimization"
@@ -83,7 +84,7 @@ def lcbench():
     rows.sort(key=lambda row: row[4])
     header = [
         "",
-        *[f"{n} trials" for n in SHOWN],
+        *_TRIALS,
         f"mean rank at {' / '.join(map(str, RANKED))}",
         f"trials to {REFERENCE}'s 50",
         "s a suggestion",
@@ -120,7 +121,7 @@ def lcbench_pasts():
         result = results.get(("MetaOracle", past))
         if result:
             rows.append([label, len(result["rows"]), *_means(result)])
-    header = ["past", "searches", *[f"{n} trials" for n in SHOWN]]
+    header = ["past", "searches", *_TRIALS]
     return f"{markdown(header, rows)}\n\nMetaOracle, as above."
 
 

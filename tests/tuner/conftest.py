@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from keras_meta.tuner import ExperiencePool
+
 PACKAGE = Path(__file__).parents[2] / "keras_meta"
 # The package without its __init__: what a pool needs starts in a tenth of a second,
 # and this would fail if it came to need Keras, KerasTuner or a backend.
@@ -19,6 +21,11 @@ for name in ("keras", "keras_tuner", "tensorflow", "numpy"):
 from keras_meta.tuner import ExperiencePool
 from keras_meta.tuner.pool_schema import PoolError
 """
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return ExperiencePool(tmp_path / "pool.sqlite")
 
 
 @pytest.fixture

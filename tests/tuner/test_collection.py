@@ -9,18 +9,11 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from keras_meta.tuner import ExperiencePool
-
 # KerasTuner's own: threading.currentThread().
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 X = np.ones((4, 1), "float32")
 TASKS = {"ones": {"x": X, "y": X}, "../twos": {"x": X, "y": 2 * X}}
-
-
-@pytest.fixture
-def pool(tmp_path):
-    return ExperiencePool(tmp_path / "pool.sqlite")
 
 
 @pytest.fixture(autouse=True)

@@ -89,7 +89,7 @@ def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
     def build(hp):
         rate = hp.Float("rate", 1e-5, 1e-1, sampling="log")
         model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        model.compile(keras.optimizers.SGD(rate), "mse")
+        model.compile(keras.optimizers.SGD(rate), "mse", run_eagerly=True)
         return model
 
     class Counts(keras.callbacks.Callback):

@@ -13,11 +13,6 @@ from keras_meta.tuner.pool_records import ImportReport
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-@pytest.fixture
-def pool(tmp_path):
-    return ExperiencePool(tmp_path / "pool.sqlite")
-
-
 def rate(hp):
     return hp.Float("rate", 0.1, 1.0)
 

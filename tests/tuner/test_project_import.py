@@ -9,16 +9,11 @@ from pathlib import Path
 import keras_tuner
 import pytest
 
-from keras_meta.tuner import ExperiencePool, project_import
+from keras_meta.tuner import project_import
 from keras_meta.tuner.pool_records import ImportReport
 
 # KerasTuner's own: threading.currentThread(), and update_trial() in run_trial().
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture
-def pool(tmp_path):
-    return ExperiencePool(tmp_path / "pool.sqlite")
 
 
 def rate(hp):
