@@ -80,7 +80,15 @@ def measured(method, past, options, bench, path):
     """Runs what is left of a method's searches; returns a row for each."""
     space = SearchSpace(hyperparameters().get_config()["space"])
     sources, targets = split(bench.datasets, options.part)
-    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    facts = {"method": method, "past": past, "part": options.part}
+    facts["trials"] = options.trials
+    rows = []
+    if path.exists():
+        before = json.loads(path.read_text())
+        kept = {name: before.get(name) for name in facts}
+        if kept != facts:
+            raise ValueError(f"{path} has {kept}, not {facts}: give another --output.")
+        rows = before["rows"]
     done = {(row["dataset"], row["seed"]) for row in rows}
     for seed in range(options.seeds):
         left = [d for d in targets[: options.targets] if (d, seed) not in done]
@@ -105,7 +113,6 @@ def measured(method, past, options, bench, path):
                         "seconds": float(np.mean(seconds[2:])),
                     }
                 )
-            facts = {"method": method, "past": past, "part": options.part}
             write_json(path, {"machine": machine(), **facts, "rows": rows})
     return rows
 
@@ -132,6 +139,7 @@ def main():
         parser.error(f"no such method: {unknown}. Known: {list(METHODS)}")
     if options.quick:
         options.seeds, options.targets, options.trials = 1, 1, 4
+        options.output = pathlib.Path(tempfile.mkdtemp())
     bench = LCBench()
     for method in options.methods or [m for m in METHODS if m != AS_SHIPPED]:
         for past in options.past:

@@ -69,9 +69,10 @@ def describe_dataset(x, y=None, seed=0):
     (23, True)
     """
     x = np.asarray(x)
-    if x.ndim == 0 or len(x) == 0:
+    if x.ndim == 0 or x.size == 0:
         raise ValueError(
-            f"Argument `x` must have rows. Received: an array of shape {x.shape}."
+            "Argument `x` must have rows, and something in them. Received: an array "
+            f"of shape {x.shape}."
         )
     if y is not None:
         y = np.asarray(y)

@@ -1,6 +1,7 @@
 """One hyperparameter as coordinates in the unit interval, and back."""
 
 import math
+import numbers
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Dimension:
             for parent in config.get("conditions") or ()
         )
         self.values = None  # what it may be, where these are few
+        self.step = None  # of a grid of many numbers
         self.ordered = True
         if kind == "Fixed":
             self.values = [config["value"]]
@@ -46,6 +48,7 @@ class Dimension:
             step = config.get("step")
             if step and not (kind == "Int" and step == 1 and self.sampling == "linear"):
                 self.values = self._grid(step)
+                self.step = step if self.values is None else None
         else:
             raise ValueError(
                 "A hyperparameter must be a Boolean, Choice, Fixed, Float or Int. "
@@ -83,7 +86,7 @@ class Dimension:
             if value not in self.values:
                 return None
             return self._of_index(self.values.index(value))
-        if isinstance(value, str) or value is None or not math.isfinite(value):
+        if not isinstance(value, numbers.Real) or not math.isfinite(value):
             return None
         if self.values is not None:
             values = np.array(self.values, float)
@@ -104,6 +107,9 @@ class Dimension:
                 index = int(np.argmax(coordinates))
             return self.values[index]
         share = min(max(float(coordinates[0]), 0.0), 1.0)
+        if self.step is not None:
+            number = self._on_grid(self._number(share))
+            return int(number) if self.kind == "Int" else float(number)
         if self.kind == "Float":
             return float(min(max(self._number(share), self.low), self.high))
         high = self.high + 1
@@ -128,6 +134,9 @@ class Dimension:
             index = (np.clip(columns[:, 0], 0.0, EDGE) * count).astype(int)
             return (index[:, None] + 0.5) / count, index
         share = np.clip(columns[:, 0], 0.0, 1.0)
+        if self.step is not None:
+            numbers = self._on_grid(self._number(share))
+            return self._share(numbers, self.high)[:, None], numbers
         if self.kind == "Float":
             if self.high <= self.low:
                 return np.full_like(columns, INACTIVE), np.full(len(columns), self.low)
@@ -172,7 +181,7 @@ class Dimension:
 
     def _of_number(self, value):
         low, high = self.low, self.high
-        if self.kind == "Int" and self.values is None:
+        if self.kind == "Int" and self.values is None and self.step is None:
             # The middle of the interval that is rounded down to the value.
             value, high = value + 0.5, high + 1
         if high <= low:
@@ -199,6 +208,19 @@ class Dimension:
         if self.sampling == "log":
             return low * (high / low) ** share
         return high + low - low * (high / low) ** (1.0 - share)
+
+    def _on_grid(self, numbers):
+        """Returns the numbers of the step's grid that are nearest, none too high."""
+        low, step = self.low, self.step
+        if self.sampling == "linear":
+            last = np.floor((self.high - low) / step + 1e-8)
+            return low + step * np.minimum(np.round((numbers - low) / step), last)
+        last = np.floor(np.log(self.high / low) / np.log(step) + 1e-8)
+        if self.sampling == "reverse_log":
+            numbers = self.high + low - numbers
+        powers = np.round(np.log(numbers / low) / np.log(step))
+        grid = low * step ** np.minimum(powers, last)
+        return self.high + low - grid if self.sampling == "reverse_log" else grid
 
     def _grid(self, step):
         """Returns the values that a step leaves, or None if they are very many."""

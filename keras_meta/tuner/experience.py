@@ -32,7 +32,7 @@ class Experience:
         if isinstance(given, ExperiencePool):
             self.pool = given
         elif isinstance(given, (str, os.PathLike)) and not Path(given).is_dir():
-            if not Path(given).suffix:
+            if not Path(given).suffix and not Path(given).exists():
                 raise ValueError(
                     "Argument `experience` must be a pool, the path of a pool's file "
                     "with a suffix such as .sqlite, or a folder of searches that "
@@ -49,31 +49,35 @@ class Experience:
         """What keeps a pretrained prior, or None."""
         return None if self.pool is None else _Cache(self)
 
-    def past_tasks(self, own_name, project_folder):
-        """Returns the past tasks, without the search's own.
+    def past_tasks(self, own_name, project_folder, resumed):
+        """Returns the past tasks, without what the search itself has added.
+
+        Earlier searches in the same folder, or of the same task name, are past ones.
 
         Args:
             own_name: str, the search's own task.
             project_folder: str, where folders are imported to.
+            resumed: bool, whether the search has trials already: then what the pool
+                has of its folder or name may be its own.
+
+        Raises:
+            PoolError, OSError: if the pool cannot be read.
         """
         if self.folders and self.pool is None:
-            self.pool = ExperiencePool(Path(project_folder) / POOL_OF_FOLDERS)
+            pool = ExperiencePool(Path(project_folder) / POOL_OF_FOLDERS)
             for folder in self.folders:
-                report = self.pool.import_project(folder)
-                for path, reason in report.skipped:
-                    LOGGER.warning(
-                        "Left out of the past searches: %s: %s", path, reason
-                    )
+                _import(pool, folder)
+            self.pool = pool
         if self.pool is None:
             return []
-        own_source = str(Path(project_folder).resolve())
-        tasks = [
-            task
-            for task in self.pool.tasks()
-            if task.name != own_name and task.source != own_source
-        ]
+        tasks = self.pool.tasks()
         if self.seen is None:
-            self.seen = {task.name: len(task.trials) for task in tasks}
+            own_source = str(Path(project_folder).resolve())
+            self.seen = {
+                task.name: len(task.trials)
+                for task in tasks
+                if not resumed or (task.name != own_name and task.source != own_source)
+            }
         return [
             _first(task, self.seen[task.name])
             for task in tasks
@@ -96,7 +100,7 @@ class Experience:
                 for trial in trials
             ]
             self.pool.add(
-                oracle.task_name,
+                oracle.own_task_name(),
                 oracle.hyperparameters.get_config()["space"],
                 records,
                 objective=oracle.objective.name,
@@ -135,6 +139,16 @@ class _Cache:
             self._experience.pool.keep(key, blob)
         except (PoolError, OSError) as error:
             self._experience.tell(error)
+
+
+def _import(pool, folder):
+    """Imports a folder's projects; what cannot be read is logged and left out."""
+    try:
+        skipped = pool.import_project(folder).skipped
+    except (PoolError, OSError, ValueError) as error:
+        skipped = [(folder, error)]
+    for path, reason in skipped:
+        LOGGER.warning("Left out of the past searches: %s: %s", path, reason)
 
 
 def _first(task, count):

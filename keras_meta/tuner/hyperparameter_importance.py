@@ -81,13 +81,15 @@ def importance(source, objective=None, tasks=None, seed=0):
     found = [
         task
         for task in _searches(source, objective, tasks)
-        if len(task[2]) >= FEWEST and np.ptp(task[2]) > 0.0
+        if len(task[2]) >= FEWEST
+        and np.ptp(task[2]) > 0.0
+        and any(_varies(dimension) for dimension in task[1].dimensions)
     ]
     if not found:
         raise ValueError(
             "Importance needs a search with at least "
-            f"{FEWEST} scored trials whose scores differ. Received: {source!r}, "
-            f"objective={objective!r}, tasks={tasks!r}."
+            f"{FEWEST} scored trials whose scores and values differ. Received: "
+            f"{source!r}, objective={objective!r}, tasks={tasks!r}."
         )
     generator = np.random.default_rng(seed)
     per_task, alone, pairs, responses = {}, {}, {}, {}
@@ -118,7 +120,7 @@ class _Surface:
         self.dimensions = [
             (d, part)
             for d, part in zip(space.dimensions, space.slices, strict=True)
-            if d.width
+            if _varies(d)
         ]
         centre, spread = length_prior(space.width)
         ranks = normal_ranks(y)
@@ -141,7 +143,7 @@ class _Surface:
 
     def points(self, units):
         """Returns the points of unit coordinates `(n, hyperparameters)`."""
-        points = np.empty((len(units), self.space.width))
+        points = np.zeros((len(units), self.space.width))
         for (dimension, part), column in zip(self.dimensions, units.T, strict=True):
             if dimension.ordered:
                 points[:, part] = column[:, None]
@@ -223,6 +225,13 @@ class _Surface:
             means.append(self.scores(units).mean())
             values.append(_value_at(dimension, u))
         return values, np.array(means)
+
+
+def _varies(dimension):
+    """Returns whether there is more than one value."""
+    return dimension.width > 0 and (
+        dimension.values is None or len(dimension.values) > 1
+    )
 
 
 def _value_at(dimension, unit):

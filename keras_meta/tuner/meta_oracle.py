@@ -3,17 +3,21 @@
 import logging
 import time
 import uuid
-import warnings
 
 import keras_tuner
 import numpy as np
 import threadpoolctl
 from keras_tuner.engine import trial as trial_module
 
-from keras_meta.tuner import trust_plot
+from keras_meta.tuner import search_curves, trust_plot
 from keras_meta.tuner.experience import Experience
 from keras_meta.tuner.fidelity import EarlyStopping, curves_of
-from keras_meta.tuner.record_checks import checked_description, checked_rename
+from keras_meta.tuner.pool_schema import PoolError
+from keras_meta.tuner.record_checks import (
+    checked_description,
+    checked_int,
+    checked_rename,
+)
 from keras_meta.tuner.search_space import SearchSpace
 from keras_meta.tuner.sound_oracle import SoundOracle
 from keras_meta.tuner.suggestions import (
@@ -23,6 +27,7 @@ from keras_meta.tuner.suggestions import (
 )
 
 STATUS = trial_module.TrialStatus
+MULTI_OBJECTIVE = "multi_objective"  # KerasTuner's name of a list of objectives
 LOGGER = logging.getLogger("keras_meta.tuner")
 
 
@@ -102,15 +107,12 @@ class MetaOracle(SoundOracle):
         max_retries_per_trial=0,
         max_consecutive_failed_trials=3,
     ):
-        if isinstance(max_trials, bool) or not isinstance(max_trials, int):
-            max_trials = -1 if max_trials is not None else None
-        if max_trials is not None and max_trials < 1:
-            raise ValueError("Argument `max_trials` must be an int >= 1, or None.")
-        if seed is not None and (
-            isinstance(seed, bool) or not isinstance(seed, int) or seed < 0
-        ):
+        max_trials = checked_int("max_trials", max_trials, 1)
+        seed = checked_int("seed", seed, 0)
+        if task_name is not None and (not isinstance(task_name, str) or not task_name):
             raise ValueError(
-                f"Argument `seed` must be an int >= 0 or None. Received: seed={seed!r}."
+                "Argument `task_name` must be a str that is not empty, or None. "
+                f"Received: task_name={task_name!r}."
             )
         if fidelity not in (None, "epochs"):
             raise ValueError(
@@ -127,6 +129,11 @@ class MetaOracle(SoundOracle):
             max_retries_per_trial=max_retries_per_trial,
             max_consecutive_failed_trials=max_consecutive_failed_trials,
         )
+        if fidelity and self.objective.name == MULTI_OBJECTIVE:
+            raise ValueError(
+                "Argument `fidelity` needs one objective, whose value each epoch has. "
+                f"Received: objective={objective!r}."
+            )
         self.experience = Experience(experience, learn)
         self.rename = checked_rename(rename)
         self.task_description = checked_description(task_description)
@@ -167,25 +174,18 @@ class MetaOracle(SoundOracle):
         """As every oracle's; notes when, so that the pool knows how long it took."""
         trial = super().create_trial(tuner_id)
         self._began[trial.trial_id] = time.monotonic()
+        if trial.trial_id in self.stopped:  # and is run again
+            self.stopped.remove(trial.trial_id)
         return trial
 
     @keras_tuner.synchronized
     def update_trial(self, trial_id, metrics, step=0):
         """As every oracle's; the trial's status is STOPPED if it should not go on."""
         trial = super().update_trial(trial_id, metrics, step)
-        if self.fidelity and self._early_stopping:
-            curve = self._curve(trial)
-            others = [t for t in self.trials.values() if t.trial_id != trial_id]
-            final = [
-                self._sign * t.score
-                for t in others
-                if t.status == STATUS.COMPLETED
-                and t.trial_id not in self.stopped
-                and t.score is not None
-                and np.isfinite(t.score)
-            ]
-            curves = [self._curve(t) for t in others]
-            if self._early_stopping.stops(curve, curves, final):
+        if self.fidelity and self._can_stop():
+            trials = list(self.trials.values())
+            rule = self._early_stopping
+            if search_curves.stops(rule, trial, trials, self.stopped, self.objective):
                 if trial_id not in self.stopped:
                     self.stopped.append(trial_id)
                 trial.status = STATUS.STOPPED
@@ -240,12 +240,16 @@ class MetaOracle(SoundOracle):
         self.experience.seen = own.get("experience")
         self._suggestions = self._prepared_for = None
 
+    def own_task_name(self):
+        """Returns what this search is called in the pool."""
+        if self.task_name is None:
+            self.task_name = f"{self._project_name} {uuid.uuid4().hex[:12]}"
+        return self.task_name
+
     # ---- private ----------------------------------------------------------------
 
     def _suggested(self, trial_id):
-        entries = self.hyperparameters.get_config()["space"]
-        if self._suggestions is None or entries != self._prepared_for:
-            self._prepare(entries)
+        self._prepare()
         space = self._suggestions.space
         points, scores, pending = [], [], []
         for known in self.start_order:
@@ -257,8 +261,12 @@ class MetaOracle(SoundOracle):
                 pending.append(point)
                 continue
             points.append(point)
-            scores.append(self._known_score(trial))
-        shape = (-1, space.width)
+            rule, trials = self._early_stopping, list(self.trials.values())
+            scores.append(
+                search_curves.known_score(
+                    rule, trial, trials, self.stopped, self.objective
+                )
+            )
         point = self._suggestions.next_point(
             np.array(points).reshape(len(points), space.width),
             np.array(scores, float),
@@ -268,58 +276,51 @@ class MetaOracle(SoundOracle):
         if point is None:
             return None
         self._note_trust(trial_id)
-        values = space.values(np.reshape(point, shape)[0])
+        values = space.values(point)
         return self._random_values() if self._duplicate(values) else values
 
-    def _known_score(self, trial):
-        """Returns an ended trial's score, higher is better, or NaN.
+    def _can_stop(self):
+        """Returns whether learning curves can be judged; never raises."""
+        try:
+            self._prepare()
+        except Exception:
+            LOGGER.exception("MetaOracle could not read learning curves.")
+        return self._early_stopping is not None
 
-        Of a trial that was stopped early, what it is predicted to have reached.
-        """
-        if trial.status != STATUS.COMPLETED or not np.isfinite(trial.score):
-            return np.nan
-        score = self._sign * trial.score
-        if trial.trial_id in self.stopped and self._early_stopping:
-            others = [t for t in self.trials.values() if t is not trial]
-            predicted = self._early_stopping.predicted(
-                self._curve(trial), [self._curve(t) for t in others]
-            )
-            score = score if predicted is None else max(score, predicted[0])
-        return score
-
-    @property
-    def _sign(self):
-        return -1.0 if self.objective.direction == "min" else 1.0
-
-    def _curve(self, trial):
-        """Returns the trial's scores by epoch, higher is better."""
-        if not trial.metrics.exists(self.objective.name):
-            return []
-        history = trial.metrics.get_history(self.objective.name)
-        return [self._sign * float(np.mean(one.value)) for one in history]
-
-    def _prepare(self, entries):
+    def _prepare(self):
+        """Reads the past and learns the priors, once for each state of the space."""
+        entries = self.hyperparameters.get_config()["space"]
+        if self._suggestions is not None and entries == self._prepared_for:
+            return
         space = SearchSpace(entries)
-        if self.task_name is None:
-            self.task_name = f"{self._project_name} {uuid.uuid4().hex[:12]}"
-        past = self.experience.past_tasks(self.task_name, self._project_dir)
+        name, resumed = self.own_task_name(), bool(self.start_order)
+        try:
+            past = self.experience.past_tasks(name, self._project_dir, resumed)
+        except (PoolError, OSError, ValueError) as error:
+            past = []
+            LOGGER.warning("The search goes on without past ones: %s", error)
         tasks, used, reasons = comparable_tasks(
             past, space, self.objective.name, self.objective.direction, self.rename
         )
         self.used_tasks = [task.name for task in used]
         if past and not tasks:
-            warnings.warn(
-                f"None of {len(past)} past searches can be used for this one; it goes "
-                f"on without them. Left out: {reasons}. The objective here is "
-                f"{self.objective.name} ({self.objective.direction}), the "
-                f"hyperparameters are {space.names}.",
-                stacklevel=2,
+            LOGGER.warning(
+                "None of %d past searches can be used; the search goes on without. Left "
+                "out: %s. The objective here is %s (%s), the hyperparameters are %s.",
+                len(past),
+                reasons,
+                self.objective.name,
+                self.objective.direction,
+                space.names,
             )
         elif reasons:
             LOGGER.info("Past searches used: %d. Left out: %s", len(tasks), reasons)
         if self.fidelity:
             self._early_stopping = EarlyStopping(
-                [curves_of(task, self._sign) for task in used]
+                [
+                    curves_of(task, search_curves.sign_of(self.objective))
+                    for task in used
+                ]
             )
         distances = description_distances(
             [task.description for task in used], self.task_description

@@ -114,8 +114,8 @@ class MetaTuner(keras_tuner.Tuner):
     def on_epoch_end(self, trial, model, epoch, logs=None):
         """Reports the epoch to the oracle, with `fidelity`, and stops if it says so."""
         super().on_epoch_end(trial, model, epoch, logs)
-        if not self.fidelity:
-            return
+        if not self.fidelity or self.oracle.objective.name not in (logs or {}):
+            return  # `fit` may validate in some epochs alone.
         known = self.oracle.update_trial(trial.trial_id, dict(logs), step=epoch)
         if known.status == "STOPPED":
             model.stop_training = True

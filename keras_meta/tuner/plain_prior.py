@@ -10,6 +10,7 @@ from keras_meta.tuner.past_tasks import length_prior
 FIT_FROM = 5  # known scores, from which on the kernel's sizes are fitted
 FIT_ITERATIONS = 60
 WORST = -2.5  # standardised scores below this count as this
+REACH = 3.0
 
 
 class PlainPrior:
@@ -86,9 +87,13 @@ class PlainPrior:
 def standardised(y):
     """Returns scores with mean 0 and deviation 1, their mean and their deviation.
 
-    Scores more than `-WORST` deviations below the mean count as that, and then mean and
-    deviation are taken anew. Equal scores are zeros with a deviation above 0.
+    A run that diverged may have any score. What is further below the median than
+    `REACH` times what the best is above it counts as that; then what is further below
+    the mean than `-WORST` deviations. Equal scores are zeros with a deviation above 0.
     """
+    median = np.median(y)
+    reach = REACH * max(y.max() - median, np.median(np.abs(y - median)))
+    y = np.maximum(y, median - reach)
     level, deviation = y.mean(), max(y.std(), 1e-9)
     y = np.maximum(y, level + WORST * deviation)
     level, deviation = y.mean(), max(y.std(), 1e-9)

@@ -19,7 +19,7 @@ def greedy_portfolio(past, space, generator, size=50):
 
     Args:
         past: `PastTasks`.
-        space: `SearchSpace` or what has its `sample` and `features`.
+        space: `SearchSpace` or what has its `sample` and `snap`.
         generator: `numpy.random.Generator`.
         size: int, at most so many points.
 

@@ -240,3 +240,23 @@ def checked_rename(rename):
             f"Received: rename={rename!r}."
         )
     return dict(rename)
+
+
+def checked_int(name, value, least):
+    """Returns an int of any integer type, at least `least`, or None as it is.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if value is None:
+        return None
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, numbers.Integral)
+        or value < least
+    ):
+        raise ValueError(
+            f"Argument `{name}` must be an int >= {least}, or None. "
+            f"Received: {name}={value!r}."
+        )
+    return int(value)

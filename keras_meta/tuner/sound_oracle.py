@@ -39,11 +39,13 @@ class SoundOracle(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id):
-        """As every oracle's; what an earlier run of the trial reported is forgotten."""
+        """As every oracle's; a trial that is run again begins anew."""
         begun = set(self.start_order)
         trial = super().create_trial(tuner_id)
         if trial.trial_id in begun:
             trial.metrics = type(trial.metrics)()
+            trial.status = trial_module.TrialStatus.RUNNING
+            self._save_trial(trial)
         return trial
 
     @keras_tuner.synchronized

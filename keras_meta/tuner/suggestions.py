@@ -4,6 +4,7 @@ import hashlib
 
 import numpy as np
 import safetensors.numpy
+import tensorflow as tf
 
 from keras_meta.tuner.acquisition import most_valuable
 from keras_meta.tuner.deep_prior import pretrained_weights
@@ -150,7 +151,11 @@ def comparable_tasks(past, space, objective, direction, rename=None):
         if len(rows) < MIN_TRIALS:
             left_out(f"tasks with fewer than {MIN_TRIALS} usable trials")
             continue
-        tasks.append((x, sign * np.array([scored[row].score for row in rows])))
+        y = sign * np.array([scored[row].score for row in rows])
+        if np.ptp(y) == 0.0:
+            left_out("tasks whose scores are all the same")
+            continue
+        tasks.append((x, y))
         used.append(task)
     return tasks, used, reasons
 
@@ -172,16 +177,18 @@ def description_distances(descriptions, own):
     known = [d for d in descriptions if d]
     if not own or len(known) < 2:
         return None
-    names = sorted(set(own).intersection(*map(set, known)))
+    names = sorted(set(own).intersection(set().union(*known)))
     if not names:
         return None
     rows = np.full((len(descriptions) + 1, len(names)), np.nan)
     for row, description in zip(rows, [*descriptions, own], strict=True):
-        if description:
-            row[:] = [description[name] for name in names]
+        row[:] = [(description or {}).get(name, np.nan) for name in names]
     spread = np.nanstd(rows, axis=0)
     rows = rows / np.where(spread > 1e-12, spread, np.inf)
-    squares = ((rows[:, None] - rows[None, :-1]) ** 2).mean(axis=-1)
+    apart = (rows[:, None] - rows[None, :-1]) ** 2
+    there = np.isfinite(apart)
+    with np.errstate(invalid="ignore"):  # 0 / 0: without a description
+        squares = np.where(there, apart, 0.0).sum(axis=-1) / there.sum(axis=-1)
     between = squares[:-1][~np.eye(len(descriptions), dtype=bool)]
     return np.where(np.isnan(squares), np.nanmedian(between), squares)
 
@@ -207,7 +214,9 @@ def _deep_weights(tasks, pool):
     if blob is not None:
         return safetensors.numpy.load(blob)
     constant = np.concatenate([x for x, _ in tasks]).std(axis=0) < CONSTANT
-    weights = pretrained_weights(tasks, constant)
+    # It is small; a GPU is left to the models that are trained.
+    with tf.device("CPU"):
+        weights = pretrained_weights(tasks, constant)
     if pool is not None:
         pool.keep(key, safetensors.numpy.save(weights))
     return weights

@@ -39,8 +39,9 @@ def draw(trust, path):
         height_ratios=[2.0, 1.0 + len(tasks) / 5][:rows],
     )[:, 0]
     places = np.arange(len(trials))
-    names = list(trust[0]["priors"])
-    shares = [[entry["priors"][name] for entry in trust] for name in names]
+    # Of a space that grew, early trials may have had no past.
+    names = list(dict.fromkeys(name for entry in trust for name in entry["priors"]))
+    shares = [[entry["priors"].get(name, 0.0) for entry in trust] for name in names]
     panels[0].stackplot(places, shares, labels=names, alpha=0.8)
     panels[0].set(ylabel="weight of priors", ylim=(0.0, 1.0))
     panels[0].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)

@@ -100,13 +100,35 @@ def test_table_and_picture(tmp_path):
     assert (tmp_path / "importance.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_what_never_varies_has_no_share(tmp_path):
+    pool = pool_of(tmp_path / "pool.sqlite", additive, tasks=2)
+    hp = keras_tuner.HyperParameters()
+    hp.Fixed("strong", 0.5)
+    trials = [{"values": {"strong": 0.5}, "score": 0.1 * i} for i in range(9)]
+    pool.add("fixed", hp, trials, "val_score", "max")
+    hp = keras_tuner.HyperParameters()
+    hp.Float("strong", 0.0, 1.0)
+    hp.Float("weak", 1e-4, 1.0, sampling="log")
+    hp.Choice("kind", ["a"])
+    trials = [
+        {"values": {"strong": i / 9, "weak": 0.1, "kind": "a"}, "score": 0.1 * i}
+        for i in range(9)
+    ]
+    pool.add("one choice", hp, trials, "val_score", "max")
+    found = importance(pool)
+    assert set(found.tasks) == {"task 0", "task 1", "one choice"}
+    assert set(found.per_task["one choice"]) == {"strong", "weak"}
+    assert found.names[0] == "strong"
+    assert all(np.isfinite(share).all() for share in found.total.values())
+
+
 def test_what_has_no_importance(tmp_path):
     pool = ExperiencePool(tmp_path / "pool.sqlite")
     with pytest.raises(ValueError, match="at least 6 scored trials"):
         importance(pool)
     trials = [{"values": {"strong": i / 9}, "score": 1.0} for i in range(9)]
     pool.add("flat", space(), trials, "val_score", "max")
-    with pytest.raises(ValueError, match="whose scores differ"):
+    with pytest.raises(ValueError, match="whose scores and values differ"):
         importance(pool)
     with pytest.raises(ValueError, match="has no task called 'other'"):
         importance(pool, tasks=["other"])

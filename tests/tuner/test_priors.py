@@ -62,14 +62,15 @@ def test_scores_are_normalised_by_median_and_quantile():
 
 
 def test_scores_are_standardised_without_their_bad_tail():
-    y = np.r_[np.tile([0.0, 2.0], 20), -1000.0]
+    y = np.r_[np.tile([0.0, 2.0], 20), -1e10]
     values, level, deviation = standardised(y)
-    # By hand: the mean is -960/41, the deviation 154.65 (of 41 numbers).
-    first = np.r_[y[:-1], y.mean() - 2.5 * y.std()]
-    assert y.mean() - 2.5 * y.std() == pytest.approx(-410.0, abs=1.0)
-    np.testing.assert_allclose(level, first.mean())
-    np.testing.assert_allclose(deviation, first.std())
-    np.testing.assert_allclose(values, (first - first.mean()) / first.std())
+    # The median is 0 and the best 2: first -1e10 counts as -6; then as the number
+    # that is 2.5 deviations below the mean, (40 - 6) / 41.
+    first = np.r_[y[:-1], -6.0]
+    second = np.r_[y[:-1], 34 / 41 - 2.5 * first.std()]
+    np.testing.assert_allclose(level, second.mean())
+    np.testing.assert_allclose(deviation, second.std())
+    np.testing.assert_allclose(values, (second - second.mean()) / second.std())
     np.testing.assert_array_equal(standardised(np.full(3, 7.0))[0], np.zeros(3))
 
 
@@ -103,6 +104,18 @@ def test_the_plain_prior_does_not_depend_on_the_units_of_scores():
     )
     errors = prior.expected(new) - surface(new, (0.3, 0.7))
     assert np.abs(errors).mean() < 0.05
+
+
+def test_a_run_that_diverged_does_not_blind_the_plain_prior():
+    generator = np.random.default_rng(2)
+    x, new = generator.random((12, 2)), generator.random((6, 2))
+    y = surface(x, (0.3, 0.7))
+    y[np.argmin(y)] = -1e10
+    prior = PlainPrior(2)
+    prior.fit(x, y)
+    errors = prior.expected(new) - surface(new, (0.3, 0.7))
+    assert np.abs(errors).mean() < 0.3
+    assert np.argmax(prior.expected(x)) == np.argmax(y)
 
 
 # ---- the deep prior -----------------------------------------------------------------
@@ -217,6 +230,15 @@ def test_descriptions_that_do_not_help_are_not():
     distances = description_distances(descriptions, {"size": 0.0})
     basis = TaskBasis(past, distances)
     assert basis.nearness.max() < 0.5
+
+
+def test_a_description_that_lacks_features_is_compared_by_its_others():
+    descriptions = [{"a": 0.0, "b": 0.0}, {"a": 1.0}, {"other": 3.0}, {"a": 2.0}]
+    found = description_distances(descriptions, {"a": 0.0, "b": 1.0})
+    spread = np.std([0.0, 1.0, 2.0, 0.0]), np.std([0.0, 1.0])
+    expected = [(1.0 / spread[1]) ** 2 / 2, (1.0 / spread[0]) ** 2]
+    np.testing.assert_allclose(found[-1][:2], expected)
+    assert np.isfinite(found).all()
 
 
 def test_distances_of_descriptions():

@@ -163,3 +163,29 @@ def test_a_space_without_anything_that_varies():
 def test_a_kind_that_is_not_known():
     with pytest.raises(ValueError, match="must be a Boolean.*Received: 'Complex', 'z'"):
         SearchSpace([{"class_name": "Complex", "config": {"name": "z"}}])
+
+
+@pytest.mark.parametrize("sampling", ["linear", "log", "reverse_log"])
+def test_a_step_of_very_many_values_is_kept(sampling):
+    hp = keras_tuner.HyperParameters()
+    if sampling == "linear":
+        hp.Int("w", 3, 100_000, step=8)
+        allowed = set(range(3, 100_001, 8))
+    else:
+        hp.Float("w", 1.0, 1e9, step=1.001, sampling=sampling)
+    space = SearchSpace(hp.get_config()["space"])
+    points = space.sample(np.random.default_rng(0), 50)
+    for point in points:
+        value = space.values(point)["w"]
+        if sampling == "linear":
+            assert value in allowed
+        else:
+            value = value if sampling == "log" else 1.0 + 1e9 - value
+            power = np.log(value) / np.log(1.001)
+            assert power == pytest.approx(round(power), abs=1e-3)
+        assert 1.0 <= value <= 1e9
+    # Coordinates lead back to the value.
+    value = space.values(points[0])
+    np.testing.assert_allclose(
+        space.values(space.point(value))["w"], value["w"], rtol=1e-9
+    )
