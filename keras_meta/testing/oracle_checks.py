@@ -21,8 +21,8 @@ def check_oracle(make_oracle, trials=TRIALS):
     seed, 0 included, gives the same search; a search that was saved and loaded goes on
     as if it had not stopped; failed trials, NaN and infinite scores, and
     hyperparameters that appear late do no harm; trials that run at the same time
-    differ; both directions work; states are JSON, trials pass through KerasTuner's
-    messages between processes; and a space that has no more values ends the search.
+    differ; both directions work; states are JSON; and a space that has no more values
+    ends the search.
 
     Args:
         make_oracle: function of `objective`, `max_trials`, `hyperparameters` and
@@ -53,7 +53,6 @@ def check_oracle(make_oracle, trials=TRIALS):
         _late_hyperparameters,
         _parallel_trials_differ,
         _both_directions,
-        _messages,
         _exhausted_spaces_end,
     )
     with tempfile.TemporaryDirectory() as root, warnings.catch_warnings():
@@ -291,18 +290,6 @@ def _both_directions(start, trials):
             "higher is better",
             "Look at `self.objective.direction`",
         )
-
-
-def _messages(start, trials):
-    search = start(4)
-    trial = search.begin()
-    copy = keras_tuner.engine.trial.Trial.from_proto(trial.to_proto())
-    _require(
-        copy.hyperparameters.values == trial.hyperparameters.values,
-        "values must pass through KerasTuner's messages between processes",
-        f"{trial.hyperparameters.values} became {copy.hyperparameters.values}",
-        "Return plain Python values",
-    )
 
 
 def _exhausted_spaces_end(start, trials):

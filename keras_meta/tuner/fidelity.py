@@ -74,7 +74,7 @@ class EarlyStopping:
         pairs = [
             (np.nanmax(c[:epoch]), np.nanmax(c))
             for curves in [*self.past, _normalised(own_curves)]
-            for c in curves
+            for c in _whole(curves)
             if len(c) > epoch and np.isfinite(c[:epoch]).any()
         ]
         if len(pairs) < MIN_PAIRS:
@@ -89,6 +89,12 @@ class EarlyStopping:
         here = (np.nanmax(curve) - offset) / scale
         final = here + max(weights @ (1.0, here), 0.0)
         return offset + scale * final, scale * Z_95 * spread
+
+
+def _whole(curves):
+    """Returns the curves that did not end at a rung, where poor trials are stopped."""
+    longest = max(map(len, curves), default=0)
+    return [c for c in curves if len(c) == longest or not is_rung(len(c))]
 
 
 def is_rung(epoch):

@@ -305,8 +305,8 @@ class MetaOracle(SoundOracle):
         self.used_tasks = [task.name for task in used]
         if past and not tasks:
             LOGGER.warning(
-                "None of %d past searches can be used; the search goes on without. Left "
-                "out: %s. The objective here is %s (%s), the hyperparameters are %s.",
+                "None of %d past searches can be used; the search goes on without. "
+                "Left out: %s. The objective is %s (%s), the hyperparameters are %s.",
                 len(past),
                 reasons,
                 self.objective.name,

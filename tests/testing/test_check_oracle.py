@@ -13,7 +13,7 @@ from keras_meta.tuner.search_space import SearchSpace
 
 
 def test_meta_oracle_passes():
-    assert len(check_oracle(MetaOracle)) == 9
+    assert len(check_oracle(MetaOracle)) == 8
 
 
 def test_meta_oracle_with_a_past_passes(tmp_path):
@@ -101,6 +101,46 @@ class Raises(Sound):
         return super().populate_space(trial_id)
 
 
+class TooLate(Sound):
+    """Takes a hyperparameter that came late for one of another range."""
+
+    def populate_space(self, trial_id):
+        response = super().populate_space(trial_id)
+        if response["values"] and "late" in response["values"]:
+            response["values"]["late"] = 7.0
+        return response
+
+
+class Alike(Sound):
+    """Does not look at the trials that run."""
+
+    def populate_space(self, trial_id):
+        for trial in self.ongoing_trials.values():
+            return {"status": "RUNNING", "values": dict(trial.hyperparameters.values)}
+        return super().populate_space(trial_id)
+
+
+class Backwards(Sound):
+    """Maximises, whatever the direction."""
+
+    def populate_space(self, trial_id):
+        response = super().populate_space(trial_id)
+        ended = [t for t in self.trials.values() if t.status == "COMPLETED"]
+        if response["values"] and len(ended) >= 12:
+            best = max(ended, key=lambda t: t.score).hyperparameters.values
+            response["values"] = {**best, "tail": response["values"]["tail"]}
+        return response
+
+
+class Endless(Sound):
+    def populate_space(self, trial_id):
+        response = super().populate_space(trial_id)
+        if response["status"] == "STOPPED":
+            first = self.trials[self.start_order[0]]
+            return {"status": "RUNNING", "values": dict(first.hyperparameters.values)}
+        return response
+
+
 @pytest.mark.parametrize(
     ("oracle", "message"),
     [
@@ -112,6 +152,10 @@ class Raises(Sound):
         (Outside, "values must lie in the space: units=300"),
         (Repeats, "must not be tried twice"),
         (Raises, "must never raise"),
+        (TooLate, "that appear during the search"),
+        (Alike, "trials that run at the same time must differ"),
+        (Backwards, "must not get worse as scores come in: direction min"),
+        (Endless, "a space that has no more values must end"),
     ],
 )
 def test_planted_faults_are_found(oracle, message):

@@ -135,3 +135,13 @@ def test_what_fidelity_needs():
             fidelity="epochs",
             executions_per_trial=2,
         )
+
+
+def test_what_was_stopped_teaches_no_gain():
+    """Curves that end at a rung were cut off there: they show no later gain."""
+    whole = [[0.1 * k, 0.1 * k + 0.1, 0.1 * k + 0.2, 0.1 * k + 0.5] for k in range(10)]
+    cut = [curve[:3] for curve in whole]
+    of_whole = EarlyStopping([whole]).predicted([0.3], whole)
+    of_both = EarlyStopping([whole + cut]).predicted([0.3], whole + cut)
+    assert of_whole[0] == pytest.approx(0.8, abs=0.05)
+    assert of_both[0] == pytest.approx(of_whole[0], abs=0.1)
