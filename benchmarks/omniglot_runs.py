@@ -177,7 +177,7 @@ RUNS = [
     Run("Meta-SGD", shots=5, iterations=10_000),
     Run("Meta-SGD", ways=20, meta_batch_size=1, iterations=12_000),
     Run("MAML", net="dense", iterations=60_000, meta_batch_size=16),
-    Run("MetaLSTM", net="dense", iterations=1_500, rate=1e-4, starts_from="MAML"),
+    Run("MetaLSTM", net="dense", iterations=2_400, rate=3e-4, starts_from="MAML"),
     *_named(METRICS, ways=20, meta_batch_size=1),
     *_named(METRICS, ways=20, meta_batch_size=1, statistics="running"),
     *_named(("Meta-SGD", "MAML"), statistics="running"),
