@@ -1,3 +1,4 @@
+import subprocess
 import sys
 import types
 
@@ -174,3 +175,11 @@ def test_no_command_is_a_usage_error(capsys):
     with pytest.raises(SystemExit, match="2"):
         cli.main([])
     assert "COMMAND" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_the_command_does():
+    command = [sys.executable, "-m", "keras_meta", "presets"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "lstm_default" in found.stdout
+    command[-1] = "nonsense"
+    assert subprocess.run(command, capture_output=True, check=False).returncode == 2

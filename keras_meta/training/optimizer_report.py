@@ -49,6 +49,11 @@ def report_optimizer(
         ImportError: without matplotlib.
         TypeError, ValueError: for arguments that cannot work.
     """
+    if not hasattr(trainer, "learned_optimizer"):
+        raise TypeError(
+            "Argument `trainer` must be an OptimizerTrainer. Received: "
+            f"{type(trainer).__name__}."
+        )
     path = pathlib.Path(path)
     if path.suffix != ".png":
         raise ValueError(

@@ -71,6 +71,11 @@ class Experience:
         if self.pool is None:
             return []
         tasks = self.pool.tasks()
+        if not tasks and self.seen is None:
+            LOGGER.warning(
+                "There is no past search yet in %s. This one goes on without.",
+                self.pool.path,
+            )
         if self.seen is None:
             own_source = str(Path(project_folder).resolve())
             self.seen = {

@@ -1,6 +1,7 @@
 """Which hyperparameters matter: shares of the variance of past scores."""
 
 import dataclasses
+import os
 
 import numpy as np
 import scipy.stats
@@ -67,7 +68,7 @@ def importance(source, objective=None, tasks=None, seed=0):
     random forests.)
 
     Args:
-        source: `ExperiencePool`, or a KerasTuner tuner or oracle.
+        source: `ExperiencePool`, the path of one, or a KerasTuner tuner or oracle.
         objective: str or None, of a pool: which tasks. Default: that of most tasks.
         tasks: list of str or None, names of tasks of a pool. Default: all.
         seed: int >= 0.
@@ -244,6 +245,8 @@ def _searches(source, objective, names):
     """Returns `(name, space, y, x)` of each search, higher is better."""
     from keras_meta.tuner.experience_pool import ExperiencePool
 
+    if isinstance(source, (str, os.PathLike)):
+        source = ExperiencePool(source, read_only=True)
     if isinstance(source, ExperiencePool):
         tasks = source.tasks()
         if names is not None:
@@ -255,6 +258,11 @@ def _searches(source, objective, names):
                 )
             tasks = [t for t in tasks if t.name in names]
         objectives = [t.objective for t in tasks]
+        if objective is not None and objective not in objectives:
+            raise ValueError(
+                f"The pool has no task with the objective {objective!r}. It has: "
+                f"{sorted(set(objectives))}."
+            )
         if objective is None and objectives:
             objective = max(set(objectives), key=objectives.count)
         return [

@@ -25,6 +25,7 @@ from keras_meta.tuner.suggestions import (
     comparable_tasks,
     description_distances,
 )
+from keras_meta.tuner.unused_past import tell_unused
 
 STATUS = trial_module.TrialStatus
 MULTI_OBJECTIVE = "multi_objective"  # KerasTuner's name of a list of objectives
@@ -303,18 +304,8 @@ class MetaOracle(SoundOracle):
             past, space, self.objective.name, self.objective.direction, self.rename
         )
         self.used_tasks = [task.name for task in used]
-        if past and not tasks:
-            LOGGER.warning(
-                "None of %d past searches can be used; the search goes on without. "
-                "Left out: %s. The objective is %s (%s), the hyperparameters are %s.",
-                len(past),
-                reasons,
-                self.objective.name,
-                self.objective.direction,
-                space.names,
-            )
-        elif reasons:
-            LOGGER.info("Past searches used: %d. Left out: %s", len(tasks), reasons)
+        if space.names:  # else the tuner has not declared any yet
+            tell_unused(past, tasks, reasons, self.objective, space.names, self.rename)
         if self.fidelity:
             self._early_stopping = EarlyStopping(
                 [

@@ -15,7 +15,10 @@ FIT_FROM = 5  # known scores, from which on the residual kernel is fitted
 FIT_ITERATIONS = 60
 CLIP = 3.5  # scores further below the best than so many spreads count as that
 LEAST_WEIGHT = 0.01  # components below it are left out of the acquisition
-TRUST_SPREAD = 1.0  # of the factor of a learned prior mean
+# Standard deviation of the factor, about 1, of a learned prior mean. With few scores,
+# all of them alike, a wide one would try what the past says is worst: it is wide from
+# the scores on that a trial of the plain prior is among (`suggestions.CONTROL`).
+TRUST_SPREADS = {0: 0.2, 6: 1.0}
 
 
 class Component:
@@ -37,7 +40,10 @@ class Component:
         self.x, self.sizes = x, self.centre
         self.mean, self.features = self.prior.outputs(x)
         self.added = self.prior.covariance(self.features, self.features)
-        self.added = self.added + TRUST_SPREAD**2 * np.outer(self.mean, self.mean)
+        self.trust = max(
+            spread for least, spread in TRUST_SPREADS.items() if len(y) >= least
+        )
+        self.added = self.added + self.trust**2 * np.outer(self.mean, self.mean)
         self._condition(y, scale)
         if len(y) >= FIT_FROM:
             residual = self.posterior.values - self.mean
@@ -60,8 +66,8 @@ class Component:
         variance = np.exp(self.sizes.amplitude)
         across = variance * matern52(x, self.x, np.exp(self.sizes.lengths))
         across = across + self.prior.covariance(features, self.features)
-        across = across + TRUST_SPREAD**2 * np.outer(mean, self.mean)
-        own = variance + TRUST_SPREAD**2 * mean**2
+        across = across + self.trust**2 * np.outer(mean, self.mean)
+        own = variance + self.trust**2 * mean**2
         if features.shape[1]:
             own = own + self._own_variance(features)
         return self.posterior.predict(mean, across, own)

@@ -96,6 +96,8 @@ def test_what_it_refuses(trainer, tmp_path, monkeypatch):
         report_optimizer(trainer, Quadratic(2), tmp_path / "none" / "report.png")
     with pytest.raises(TypeError, match="OptimizationProblem"):
         report_optimizer(trainer, "quadratic", tmp_path / "report.png")
+    with pytest.raises(TypeError, match="must be an OptimizerTrainer"):
+        report_optimizer(trainer.learned_optimizer(), Quadratic(2), "report.png")
     with pytest.raises(ValueError, match="at least one rate"):
         report_optimizer(trainer, Quadratic(2), tmp_path / "report.png", rates=[])
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)

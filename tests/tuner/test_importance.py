@@ -100,6 +100,14 @@ def test_table_and_picture(tmp_path):
     assert (tmp_path / "importance.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_importance_of_a_path_and_of_an_objective_that_is_not_there(tmp_path):
+    path = tmp_path / "pool.sqlite"
+    pool_of(path, additive, tasks=1)
+    assert importance(path).names[0] == "strong"
+    with pytest.raises(ValueError, match=r"'val_scor'. It has: \['val_score'\]"):
+        importance(path, objective="val_scor")
+
+
 def test_what_never_varies_has_no_share(tmp_path):
     pool = pool_of(tmp_path / "pool.sqlite", additive, tasks=2)
     hp = keras_tuner.HyperParameters()

@@ -195,3 +195,35 @@ def test_a_tuner_that_reports_once_stops_nothing(tmp_path):
 def test_what_it_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         MetaOracle(**{"objective": OBJECTIVE} | arguments)
+
+
+def test_an_empty_pool_is_named(tmp_path, caplog):
+    searched(tmp_path, tmp_path / "typo.sqlite", 1)
+    assert caplog.text.count("There is no past search yet in") == 1
+    assert "typo.sqlite" in caplog.text
+
+
+def test_a_rename_that_does_nothing_is_named(tmp_path, caplog):
+    path = tmp_path / "pool.sqlite"
+    searched(tmp_path, path)
+    searched(tmp_path, path, 1, project="next", rename={"a": "c"}, learn=False)
+    assert "rename={'a': 'c'} does nothing" in caplog.text
+
+
+def test_a_tuner_that_declares_its_space_while_it_runs(tmp_path, caplog):
+    path = tmp_path / "pool.sqlite"
+    searched(tmp_path, path)
+
+    class Tuner(keras_tuner.Tuner):
+        def run_trial(self, trial):
+            hp = trial.hyperparameters
+            values = {name: hp.Float(name, 0.0, 1.0) for name in "ab"}
+            return {"val_score": score_of(values)}
+
+    oracle = MetaOracle(OBJECTIVE, max_trials=3, experience=path, seed=0)
+    oracle.verbose = 0
+    Tuner(oracle=oracle, directory=tmp_path, project_name="next").search()
+    assert len(oracle.end_order) == 3
+    assert len(oracle.used_tasks) == 1
+    assert "None of" not in caplog.text
+    assert "Please report" not in caplog.text
