@@ -76,9 +76,8 @@ def search(method, bench, dataset, trials):
     return scores, seconds
 
 
-def measured(method, past, options, bench, path):
+def measured(method, past, options, bench, space, path):
     """Runs what is left of a method's searches; returns a row for each."""
-    space = SearchSpace(hyperparameters().get_config()["space"])
     sources, targets = split(bench.datasets, options.part)
     facts = {"method": method, "past": past, "part": options.part}
     facts["trials"] = options.trials
@@ -141,11 +140,12 @@ def main():
         options.seeds, options.targets, options.trials = 1, 1, 4
         options.output = pathlib.Path(tempfile.mkdtemp())
     bench = LCBench()
+    space = SearchSpace(hyperparameters().get_config()["space"])
     for method in options.methods or [m for m in METHODS if m != AS_SHIPPED]:
         for past in options.past:
             name = method if past == "sound" else f"{method}_{past}"
             rows = measured(
-                method, past, options, bench, options.output / f"{name}.json"
+                method, past, options, bench, space, options.output / f"{name}.json"
             )
             curve = np.mean([row["regret"] for row in rows], axis=0)
             shown = {

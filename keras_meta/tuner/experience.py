@@ -125,7 +125,7 @@ class Experience:
                 "Nothing more of this search goes to the pool %s: %s. The search goes "
                 "on.",
                 self.pool.path,
-                error,
+                str(error).rstrip("."),
             )
         self._told = True
 

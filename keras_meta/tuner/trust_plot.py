@@ -1,5 +1,7 @@
 """The picture of what a search trusted, trial by trial."""
 
+import pathlib
+
 import numpy as np
 
 TASKS = 12
@@ -15,12 +17,16 @@ def draw(trust, path):
 
     Raises:
         ModuleNotFoundError: without matplotlib.
-        ValueError: if there is nothing to draw.
+        ValueError: if there is nothing to draw, or no such folder.
     """
     if not trust:
         raise ValueError(
             "There is no trust to plot yet: no trial was suggested by the priors. The "
             "first one, or without past searches the first six, come before them."
+        )
+    if not pathlib.Path(path).parent.is_dir():
+        raise ValueError(
+            f"Argument `path` must lie in an existing folder. Received: {str(path)!r}."
         )
     # Lazily: only the demo's extra installs it. No window is opened.
     from matplotlib.backends.backend_agg import FigureCanvasAgg

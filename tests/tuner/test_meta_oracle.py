@@ -168,6 +168,8 @@ def test_trust_without_a_past(tmp_path):
     with pytest.raises(ValueError, match="nothing|no trust"):
         oracle.save_trust_plot(tmp_path / "trust.png")
     oracle = run(tmp_path, None, max_trials=8, project_name="longer")
+    with pytest.raises(ValueError, match="existing folder"):
+        oracle.save_trust_plot(tmp_path / "none" / "trust.png")
     oracle.save_trust_plot(tmp_path / "trust.png")
     assert [entry["priors"] for entry in oracle.trust] == [{"plain": 1.0}] * 2
 
