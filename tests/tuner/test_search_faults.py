@@ -34,7 +34,7 @@ class Processes:
         limit = environment.pop("file_size", None)
         process = subprocess.Popen(
             [sys.executable, str(SCRIPT), str(self.folder), json.dumps(settings)],
-            env=os.environ | environment,
+            env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[2])} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
