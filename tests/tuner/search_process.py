@@ -9,6 +9,7 @@ FOLDER/go_ID. At its end it appends "end ID WORKER".
 
 import json
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -53,6 +54,8 @@ class Search(keras_tuner.Tuner):
 
 
 def main():
+    # A shell's background jobs are started deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
     oracle = MetaOracle(
         keras_tuner.Objective("val_score", "max"),
