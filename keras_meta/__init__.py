@@ -11,6 +11,7 @@ from keras_meta.optimizers import (
     SGD,
     LearnedOptimizer,
     LSTMOptimizer,
+    MetaAdam,
     MetaLSTM,
     MetaSGD,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "SGD",
     "LSTMOptimizer",
     "LearnedOptimizer",
+    "MetaAdam",
     "MetaLSTM",
     "MetaSGD",
     "MetaTrainer",

@@ -3,6 +3,8 @@
 import math
 import numbers
 
+import keras
+
 
 def checked_count(name, value):
     """Returns `value` if it is an int >= 1, else raises ValueError."""
@@ -35,3 +37,21 @@ def checked_number(name, value, lowest, end, low=True):
     else:
         wanted = f"in {'[' if low else '('}{lowest:g}, {end:g})"
     raise ValueError(f"Argument `{name}` must be {wanted}. Received: {name}={value!r}.")
+
+
+def check_real_variables(variables, class_name):
+    """Raises ValueError unless there are variables, all of them real numbers."""
+    variables = list(variables)
+    if not variables:
+        raise ValueError(
+            f"A {class_name} needs trainable variables, and this model has none. "
+            "Received: an empty list. Build the model, and make layers trainable, "
+            "before it is compiled."
+        )
+    for variable in variables:
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        if "float" not in dtype:
+            raise ValueError(
+                f"A {class_name} trains variables of real numbers only. Received: "
+                f"{getattr(variable, 'path', variable.name)!r} of dtype {dtype}."
+            )

@@ -63,6 +63,20 @@ def dense_float_tensor(value):
     return value
 
 
+def is_eager(variable):
+    """Whether the value of `variable` can be read now, outside of any trace."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.executing_eagerly()
+    if backend == "jax":
+        import jax
+
+        return not isinstance(variable.value, jax.core.Tracer)
+    return True
+
+
 def sum_over_replicas(optimizer, gradients, variables):
     """Returns the gradients summed over the replicas of a `tf.distribute` strategy."""
     if keras.backend.backend() != "tensorflow":

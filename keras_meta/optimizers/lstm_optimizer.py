@@ -6,11 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_meta import presets
 from keras_meta.optimizers.argument_checks import checked_count, checked_number
 from keras_meta.optimizers.coordinate_rule import CoordinateRule
 from keras_meta.optimizers.gradient_features import log_sign, normalized
 from keras_meta.optimizers.lstm_cell import glorot, initial_weights, lstm_step
+from keras_meta.optimizers.shipped_weights import shipped_preset
 
 INPUTS = ("log_sign", "normalized")
 NUM_FEATURES = 2
@@ -95,7 +95,7 @@ class LSTMOptimizer(CoordinateRule):
     ):
         super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
         self._is_random = False  # before `build` nobody knows
-        preset = _preset_of(weights)
+        preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
         if inputs is None:
             inputs = (
                 preset.card["optimizer"]["config"]["inputs"] if preset else INPUTS[0]
@@ -231,23 +231,6 @@ class LSTMOptimizer(CoordinateRule):
                     f"{name}={received!r}. Leave it out, or meta-train weights of your "
                     "own with `keras_meta.OptimizerTrainer`."
                 )
-
-
-def _preset_of(weights):
-    """Returns the `Preset` that `weights` names, or None.
-
-    Raises:
-        ValueError: for a name that there is not.
-    """
-    if weights is None:
-        return None
-    if weights not in list(WEIGHTS):
-        raise ValueError(
-            f"Argument `weights` must be None or one of {list(WEIGHTS)}. Received: "
-            f"weights={weights!r}. Weights in a file are loaded by "
-            "`LSTMOptimizer.from_preset(path)`."
-        )
-    return presets.load(WEIGHTS[weights])
 
 
 # So that `compile(optimizer="lstm_optimizer")` works as "adam" does.

@@ -2,9 +2,21 @@
 
 import functools
 
+import keras
+import numpy as np
 import pytest
 
-from keras_meta.optimizers import SGD, Adam, LSTMOptimizer, MetaLSTM, MetaSGD, RMSprop
+from keras_meta.optimizers import (
+    SGD,
+    Adam,
+    LSTMOptimizer,
+    MetaAdam,
+    MetaLSTM,
+    MetaSGD,
+    RMSprop,
+    Safeguarded,
+    rate_controller,
+)
 from keras_meta.testing import available_checks, check_optimizer
 
 # What other settings of a rule can break; the rest of Keras' settings is the base
@@ -30,7 +42,24 @@ OF_STATE = [
     "wrong_variables_raise",
 ]
 
+
+@keras.saving.register_keras_serializable("tests")
+class Steered(MetaAdam):
+    """A controller that reads everything but the loss.
+
+    The reference runs of `check_optimizer` do not know a loss.
+    """
+
+    def initial_theta(self, shapes, seed):
+        theta = rate_controller.zero_theta()
+        theta["rate"] += 0.1 * np.random.default_rng(0).normal(size=theta["rate"].shape)
+        theta["rate"][["loss" in name for name in rate_controller.NAMES]] = 0.0
+        return theta
+
+
 OTHERS = {
+    "meta_adam": functools.partial(Steered, weights=None, seed=0),
+    "safeguarded": lambda **kwargs: Safeguarded(MetaSGD(seed=0), **kwargs),
     "sgd": functools.partial(SGD, seed=0),
     "sgd_nesterov": functools.partial(SGD, seed=0, momentum=0.9, nesterov=True),
     "adam": functools.partial(Adam, seed=0),
@@ -69,6 +98,11 @@ def test_lstm_optimizer(check):
     check_optimizer(functools.partial(LSTMOptimizer, seed=0), [check])
 
 
+@pytest.mark.parametrize("check", available_checks())
+def test_meta_adam(check):
+    check_optimizer(functools.partial(MetaAdam, weights=None, seed=0), [check])
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_rules_and_settings(name):
     check_optimizer(OTHERS[name], OF_A_SETTING)
@@ -83,6 +117,8 @@ def test_other_rules_and_settings(name):
         "lstm_chunked",
         "meta_lstm",
         "lstm_normalized",
+        "meta_adam",
+        "safeguarded",
     ],
 )
 def test_rules_with_state(name):

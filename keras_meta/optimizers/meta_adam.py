@@ -1,0 +1,335 @@
+"""Adam whose rates a meta-learned controller sets, for each tensor at each step."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from keras_meta.optimizers import (
+    backend_variables,
+    rate_controller,
+    run_statistics,
+    step_guard,
+)
+from keras_meta.optimizers.adam_statistics import (
+    BETAS,
+    EPSILON,
+    StatisticsPlan,
+    adam_statistics,
+)
+from keras_meta.optimizers.argument_checks import check_real_variables, checked_count
+from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+from keras_meta.optimizers.shipped_weights import shipped_preset
+
+BASE_RATE = 1e-3
+WEIGHTS = {"default": "meta_adam_default"}  # to the names of shipped presets
+
+
+@keras.saving.register_keras_serializable("keras_meta", "MetaAdam")
+class MetaAdam(LearnedOptimizer):
+    """Adam with a pretrained controller of its rates: nothing to tune.
+
+    `w <- w - learning_rate * 0.001 * factor * m^ / (sqrt(v^) + 1e-7)`, Adam's own
+    direction (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, betas 0.9 and 0.999),
+    with a factor in (1/10, 10) for each tensor at each step. A linear map, the same
+    for all tensors of all models, makes it of cheap statistics: how large gradient,
+    momenta and weights are, how they lie to one another, the tensor's shape, the step,
+    and, where they are known, the horizon and how the loss falls
+    (`keras_meta.optimizers.rate_controller.NAMES`). The map was meta-learned on small
+    training runs of many kinds; all of theta zero is exactly
+    `keras.optimizers.Adam(0.001)`.
+
+    Statistics are taken of at most 8,192 weights of a model, or 256 of a tensor. The
+    state is two slots a weight, and two of that sample.
+
+    Args:
+        learning_rate: float, schedule or callable; multiplies the learned step.
+            Default 1.0: nothing to tune.
+        total_steps: int >= 1 or None, how many steps the run will take: rates then
+            fall towards its end. A run that goes on beyond it keeps its last rates,
+            and says so once. Default None: not known, and no decay is promised.
+        safeguard: bool, whether to watch over the steps. Steps whose gradient or
+            loss is not finite, or whose gradient is 100 times as large as usual, are
+            skipped; when the loss rises by more than two of its own recent spreads
+            the rates go back towards Adam's, and return slowly. See
+            `safeguard_counters`. Default True.
+        weights: `"default"`, for the controller that ships, or None, for the one that
+            is exactly Adam, which meta-training starts from. For weights of your own
+            see `from_preset`.
+        hidden_units: int >= 0, of a hidden layer beside the linear map. Default 0.
+        **kwargs: see `LearnedOptimizer`. Weight decay is decoupled and multiplied by
+            each tensor's rate, as AdamW's is by its learning rate.
+
+    The loss is used where it reaches the optimizer: in `fit` on the TensorFlow
+    backend; see `LearnedOptimizer`. Sparse gradients are made dense (where a row comes
+    twice in a batch, `keras.optimizers.Adam` squares its parts, this one their sum).
+
+    Raises:
+        ValueError: if an argument is out of its range, or the model has no trainable
+            variables, or some that are not real numbers.
+
+    Example:
+
+    >>> import keras, keras_meta
+    >>> w = keras.Variable([1.0, -2.0])
+    >>> optimizer = keras_meta.MetaAdam(weights=None)  # Adam
+    >>> optimizer.apply([[3.0, 0.1]], [w])
+    >>> [round(float(x), 4) for x in w.numpy()]
+    [0.999, -2.001]
+    """
+
+    uses_loss = True
+
+    def __init__(
+        self,
+        learning_rate=1.0,
+        total_steps=None,
+        safeguard=True,
+        weights="default",
+        hidden_units=0,
+        **kwargs,
+    ):
+        super().__init__(learning_rate=learning_rate, **kwargs)
+        if total_steps is not None:
+            total_steps = checked_count("total_steps", total_steps)
+        if not isinstance(safeguard, bool):
+            raise ValueError(
+                "Argument `safeguard` must be True or False. Received: "
+                f"safeguard={safeguard!r}."
+            )
+        self.total_steps = total_steps
+        self.safeguard = safeguard
+        self.hidden_units = hidden_units and checked_count("hidden_units", hidden_units)
+        self._plans = {}
+        self._told_of_end = False
+        preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
+        if preset:
+            self.set_theta(preset.theta, preset=preset.source)
+        self.weights = weights
+
+    def initial_theta(self, shapes, seed):
+        """Returns the controller that is exactly Adam at 0.001."""
+        return rate_controller.zero_theta(self.hidden_units)
+
+    def initial_state(self, theta, parameters):
+        """Returns slots, samples and running figures.
+
+        Velocities start at 1e-30, not at 0, where a root has no derivative.
+        """
+        blocks = self._plan(parameters).blocks
+        number = len(parameters)
+        sample = (number, blocks.width)
+        state = {
+            "slow_momentum": ops.zeros(sample, "float32"),
+            "start": ops.zeros(sample, "float32"),
+            "turns": ops.zeros((2, number), "float32"),
+            "path": ops.zeros((number,), "float32"),
+            "rates": ops.full((number,), BASE_RATE, "float32"),
+            "losses": run_statistics.first_loss_state(),
+        }
+        if self.safeguard:
+            state["guard"] = step_guard.initial_guard()
+        for i, block in enumerate(blocks.join(parameters)):
+            state[f"momentum_{i}"] = ops.zeros_like(block)
+            state[f"velocity_{i}"] = ops.full_like(block, 1e-30)
+        return state
+
+    def update(
+        self, theta, state, gradients, parameters, step, learning_rate=1.0, loss=None
+    ):
+        """Computes one step; see `LearnedOptimizer.update`."""
+        return self.controlled_update(
+            theta,
+            state,
+            gradients,
+            parameters,
+            step,
+            learning_rate,
+            (0.0 if loss is None else loss, float(loss is not None)),
+            (self.total_steps or 1, float(self.total_steps is not None)),
+        )
+
+    def controlled_update(
+        self, theta, state, gradients, parameters, step, learning_rate, loss, horizon
+    ):
+        """As `update`, with a loss and a horizon that may be masked.
+
+        Meta-training masks them in part of its runs.
+
+        Args:
+            theta, state, gradients, parameters, step, learning_rate: see `update`.
+            loss, horizon: pairs `(value, known)` of float32 scalars; where `known` is
+                0, the value is not used.
+
+        Returns:
+            Tuple `(new_parameters, new_state)`.
+        """
+        plan = self._plan(parameters)
+        count = ops.cast(step, "float32") + 1.0
+        loss, horizon = (
+            tuple(ops.cast(part, "float32") for part in pair)
+            for pair in (loss, horizon)
+        )
+        joined = plan.blocks.join(gradients)
+        taken, guard = 1.0, None
+        if self.safeguard:
+            taken, guard, joined = _guarded(state["guard"], joined, loss)
+        old = [
+            [state[f"{name}_{i}"] for i in range(len(joined))]
+            for name in ("momentum", "velocity")
+        ]
+        means, squares = [], []
+        for g, mean, square in zip(joined, *old, strict=True):
+            mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
+            part = ops.cast(taken * (1.0 - BETAS["m"]), g.dtype)
+            square_part = ops.cast(taken * (1.0 - BETAS["v"]), g.dtype)
+            means.append(mean + part * (g - mean))
+            squares.append(square + square_part * (ops.square(g) - square))
+        statistics, seen, walked = adam_statistics(
+            plan, old, joined, parameters, state, count, loss, horizon
+        )
+        log_rates = rate_controller.log_rates(theta, statistics)
+        log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
+        if guard is not None:
+            rising, guard = step_guard.rising_loss(guard, loss[0], taken > 0.0)
+            rising = ops.logical_and(rising, loss[1] > 0.0)
+            trust, guard = step_guard.trust_after(guard, rising, False)
+            log_rates = trust * log_rates
+            seen = {
+                name: ops.where(taken > 0.0, value, state[name])
+                for name, value in seen.items()
+            }
+            seen["guard"] = guard
+        rates = BASE_RATE * ops.exp(log_rates)
+        learning_rate = ops.cast(learning_rate, "float32") * taken
+        correction = ops.sqrt(1.0 - ops.power(BETAS["v"], count))
+        correction = correction / (1.0 - ops.power(BETAS["m"], count))
+        directions = [
+            mean / (ops.sqrt(square) + EPSILON)
+            for mean, square in zip(means, squares, strict=True)
+        ]
+        moves = plan.blocks.scaled(directions, learning_rate * rates * correction)
+        new = [p - move for p, move in zip(parameters, moves, strict=True)]
+        new_state = {
+            **seen,
+            "path": state["path"] + learning_rate * rates * walked,
+            "rates": rates,
+        }
+        for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
+            new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
+        return new, {name: new_state[name] for name in state}
+
+    def decay_rates(self, theta, state, parameters):
+        """Returns each tensor's rate in the step before."""
+        return ops.unstack(state["rates"], len(parameters))
+
+    def kept_state(self, state, new_state, present):
+        """Returns the new state, but old slots of weights that had no gradient."""
+        blocks = self._plan(present).blocks
+        masks = blocks.join(present)
+        kept = dict(new_state)
+        for i, mask in enumerate(masks):
+            for name in (f"momentum_{i}", f"velocity_{i}"):
+                kept[name] = ops.where(mask, new_state[name], state[name])
+        mask = blocks.take([ops.cast(mask, "float32") for mask in masks]) > 0.5
+        for name in ("slow_momentum", "start"):
+            kept[name] = ops.where(mask, new_state[name], state[name])
+        return kept
+
+    @property
+    def safeguard_counters(self):
+        """What the safeguard did so far.
+
+        A dict: `trust`, float in [0, 1], how far the learned rates are followed now;
+        `skipped_steps`, `loss_rises`, `bounded_steps`, ints. Empty before the first
+        step and with `safeguard=False`.
+        """
+        return step_guard.counters_of(self)
+
+    @property
+    def rates(self):
+        """float32 array: the rate of each trainable variable at the last step."""
+        variables = zip(self._state_keys, self._state_variables, strict=True)
+        found = dict(variables).get(("rates", None))
+        return None if found is None else ops.convert_to_numpy(found)
+
+    def build(self, variables):
+        """As `LearnedOptimizer`'s.
+
+        Raises:
+            ValueError: for no variables, or some that are not real numbers.
+        """
+        check_real_variables(variables, type(self).__name__)
+        super().build(variables)
+
+    def set_theta(self, theta, parameters=None, preset=None):
+        """As `LearnedOptimizer`'s; it must be a controller of this kind.
+
+        Raises:
+            ValueError: for a theta of other names or shapes.
+        """
+        expected = rate_controller.zero_theta(self.hidden_units)
+        received = {str(name): tuple(ops.shape(value)) for name, value in theta.items()}
+        if received != {name: array.shape for name, array in expected.items()}:
+            raise ValueError(
+                "These learned values belong to another controller. Received: "
+                f"{received}, expected "
+                f"{ ({name: array.shape for name, array in expected.items()}) }. Take "
+                "one that was meta-trained with this version and `hidden_units`."
+            )
+        super().set_theta(theta, parameters, preset)
+        self.weights = None
+
+    def finalize_variable_values(self, var_list):
+        """As Keras'; `fit` calls it at its end."""
+        super().finalize_variable_values(var_list)
+        self._tell_of_end(self.iterations)
+
+    def get_config(self):
+        config = super().get_config()
+        config.update(
+            {
+                "total_steps": self.total_steps,
+                "safeguard": self.safeguard,
+                "weights": self.weights,
+                "hidden_units": self.hidden_units,
+            }
+        )
+        return config
+
+    def _backend_update_step(self, *args):
+        super()._backend_update_step(*args)
+        if backend_variables.is_eager(self.iterations):
+            self._tell_of_end(self.iterations + 1)
+
+    def _tell_of_end(self, steps):
+        if self.total_steps is None or self._told_of_end:
+            return
+        if int(ops.convert_to_numpy(steps)) > self.total_steps:
+            self._told_of_end = True
+            warnings.warn(
+                f"This MetaAdam was made for total_steps={self.total_steps}, and the "
+                f"run goes on beyond them (step {int(steps)}): rates stay as small as "
+                "they were at the end. Pass the number of steps of the whole run, or "
+                "leave `total_steps` out.",
+                stacklevel=2,
+            )
+
+    def _plan(self, parameters):
+        shapes = tuple(tuple(p.shape) for p in parameters)
+        if shapes not in self._plans:
+            self._plans[shapes] = StatisticsPlan(shapes)
+        return self._plans[shapes]
+
+
+def _guarded(guard, gradients, loss):
+    """Returns 1 or 0 (a skipped step), the guard's state, and gradients without NaN."""
+    square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
+    known = ops.where(loss[1] > 0.0, loss[0], 0.0)
+    usual, guard = step_guard.usual_gradient(guard, square_sum, known)
+    gradients = [ops.where(usual, g, ops.zeros((), g.dtype)) for g in gradients]
+    return ops.where(usual, 1.0, 0.0), guard, gradients
+
+
+# So that `compile(optimizer="meta_adam")` works as "adam" does.
+keras.saving.get_custom_objects()["meta_adam"] = MetaAdam

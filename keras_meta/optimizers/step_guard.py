@@ -1,0 +1,131 @@
+"""When to distrust a learned step: running figures of losses and gradient sizes.
+
+Pure functions of one small state, shared by `MetaAdam(safeguard=True)` and
+`Safeguarded`.
+"""
+
+from keras import ops
+
+FAST, SLOW, SPREAD = 0.9, 0.985, 0.98  # decays of the loss's running figures
+NORM_DECAY = 0.98
+WARM = 20.0  # steps before a loss or a gradient can be called unusual
+RISE = 2.0  # spreads of single losses that the fast mean may lie above the slow one
+SPIKE = 100.0  # times its running mean that a gradient's norm may reach
+RECOVERY = 0.995  # what is left of the distrust after a step without trouble
+COUNTERS = ("skipped_steps", "loss_rises", "bounded_steps")
+NAMES = ("distrust", *COUNTERS, "norms", "norm", "losses", "fast", "slow", "square")
+
+
+def initial_guard():
+    """Returns the state before the first step: float32 `(len(NAMES),)`, zeros."""
+    return ops.zeros((len(NAMES),), "float32")
+
+
+def usual_gradient(guard, square_sum, loss):
+    """Whether a step may be taken at all.
+
+    It may not, if its gradient or its loss is not finite, or if the gradient's norm
+    is more than 100 times its running mean (each time that happens the running mean
+    doubles: a gradient that stays large is let through in the end).
+
+    Args:
+        guard: the state.
+        square_sum: float32 scalar, the sum of the squares of all gradients.
+        loss: float32 scalar, or None.
+
+    Returns:
+        Tuple `(usual, guard)`: bool scalar, and the state with the step counted.
+    """
+    parts = _parts(guard)
+    norm = ops.sqrt(ops.maximum(square_sum, 1e-30))
+    finite = ops.isfinite(norm)
+    if loss is not None:
+        finite = ops.logical_and(finite, ops.isfinite(loss))
+    norm = ops.where(finite, norm, parts["norm"])
+    spike = ops.logical_and(
+        parts["norms"] >= WARM, norm > SPIKE * ops.maximum(parts["norm"], 1e-30)
+    )
+    usual = ops.logical_and(finite, ops.logical_not(spike))
+    share = ops.maximum(1.0 - NORM_DECAY, 1.0 / (parts["norms"] + 1.0))
+    mean = parts["norm"] + share * (norm - parts["norm"])
+    parts["norm"] = ops.where(
+        usual, mean, ops.where(spike, 2.0 * parts["norm"], parts["norm"])
+    )
+    parts["norms"] = parts["norms"] + ops.where(usual, 1.0, 0.0)
+    return usual, count_skipped(_vector(parts), ops.logical_not(usual))
+
+
+def count_skipped(guard, skipped):
+    """Returns the state with a skipped step counted, if `skipped`, a bool scalar."""
+    parts = _parts(guard)
+    parts["skipped_steps"] = parts["skipped_steps"] + ops.where(skipped, 1.0, 0.0)
+    return _vector(parts)
+
+
+def rising_loss(guard, loss, usual):
+    """Whether the loss rises against its own recent spread.
+
+    Args:
+        guard: the state.
+        loss: float32 scalar; only read where `usual`.
+        usual: bool scalar.
+
+    Returns:
+        Tuple `(rising, guard)`.
+    """
+    parts = _parts(guard)
+    loss = ops.where(usual, loss, parts["fast"])
+    fresh = parts["losses"] == 0.0
+    fast = ops.where(fresh, loss, FAST * parts["fast"] + (1.0 - FAST) * loss)
+    slow = ops.where(fresh, loss, SLOW * parts["slow"] + (1.0 - SLOW) * loss)
+    square = SPREAD * parts["square"] + (1.0 - SPREAD) * ops.square(loss - fast)
+    spread = ops.sqrt(parts["square"] + 1e-30)
+    rising = ops.logical_and(parts["losses"] >= WARM, fast - slow > RISE * spread)
+    rising = ops.logical_and(rising, usual)
+    for name, value in (("fast", fast), ("slow", slow), ("square", square)):
+        parts[name] = ops.where(usual, value, parts[name])
+    parts["losses"] = parts["losses"] + ops.where(usual, 1.0, 0.0)
+    parts["loss_rises"] = parts["loss_rises"] + ops.where(rising, 1.0, 0.0)
+    return rising, _vector(parts)
+
+
+def trust_after(guard, rising, bounded):
+    """Returns how far the learned step is trusted now, in [0, 1], and the state.
+
+    Trouble halves the trust; each step without takes back a two-hundredth of what is
+    missing.
+
+    Args:
+        guard: the state.
+        rising: bool scalar, see `rising_loss`.
+        bounded: bool scalar, whether a step was larger than it may be.
+    """
+    parts = _parts(guard)
+    trouble = ops.logical_or(rising, bounded)
+    distrust = parts["distrust"]
+    parts["distrust"] = ops.where(trouble, 0.5 + 0.5 * distrust, RECOVERY * distrust)
+    parts["bounded_steps"] = parts["bounded_steps"] + ops.where(bounded, 1.0, 0.0)
+    return 1.0 - parts["distrust"], _vector(parts)
+
+
+def counters_of(optimizer):
+    """Returns `{"trust": float, "skipped_steps": int, ...}`; {} if there is no guard.
+
+    Args:
+        optimizer: `LearnedOptimizer` whose state holds `"guard"`.
+    """
+    values = dict(zip(optimizer._state_keys, optimizer._state_variables, strict=True))
+    guard = values.get(("guard", None))
+    if guard is None:
+        return {}
+    parts = dict(zip(NAMES, ops.convert_to_numpy(guard), strict=True))
+    counters = {name: int(parts[name]) for name in COUNTERS}
+    return {"trust": float(1.0 - parts["distrust"]), **counters}
+
+
+def _parts(guard):
+    return dict(zip(NAMES, ops.unstack(guard, len(NAMES)), strict=True))
+
+
+def _vector(parts):
+    return ops.stack([parts[name] for name in NAMES])

@@ -1,0 +1,284 @@
+"""`MetaAdam`'s rule: Adam, a controller of its rates, and the guard."""
+
+import math
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import keras_meta
+from keras_meta.optimizers import MetaAdam, rate_controller
+from keras_meta.presets import Preset
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def theta_with(**values):
+    """Returns a controller that is zero but for some statistics' weights."""
+    theta = rate_controller.zero_theta()
+    for name, value in values.items():
+        if name == "decay":
+            theta["decay"] += value
+        else:
+            name = name.replace("_", " ")
+            theta["rate"][rate_controller.NAMES.index(name)] = value
+    return theta
+
+
+def controlled(theta, **kwargs):
+    optimizer = MetaAdam(weights=None, seed=0, **kwargs)
+    optimizer.set_theta(theta)
+    return optimizer
+
+
+def mixed_model():
+    """Returns a model with an embedding, a convolution, a recurrent layer, a norm."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((12,), dtype="int32"),
+            layers.Embedding(200, 8),
+            layers.Conv1D(6, 3, activation="relu"),
+            layers.BatchNormalization(),
+            layers.GRU(5),
+            layers.Dense(3),
+        ]
+    )
+
+
+def sequences():
+    """Returns batches in which no symbol comes twice.
+
+    Of a row that comes twice, Keras' Adam squares each part of the sparse gradient on
+    its own, not their sum, and so is not Adam.
+    """
+    random = np.random.default_rng(0)
+    batches = [random.permutation(200)[:192].reshape(16, 12) for _ in range(4)]
+    return np.concatenate(batches), random.integers(0, 3, size=64)
+
+
+def trained(optimizer, epochs=5, **compiled):
+    x, y = sequences()
+    model = mixed_model()
+    model.compile(optimizer, LOSS, **compiled)
+    history = model.fit(x, y, batch_size=16, epochs=epochs, verbose=0, shuffle=False)
+    return model, history.history["loss"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"total_steps": 20, "safeguard": False}])
+@pytest.mark.parametrize("jit", [False, True])
+def test_a_zero_controller_is_adam(settings, jit):
+    learned, _ = trained(MetaAdam(weights=None, **settings), jit_compile=jit)
+    plain, _ = trained(keras.optimizers.Adam(1e-3), jit_compile=jit)
+    for a, b in zip(learned.get_weights(), plain.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+
+
+def test_factor_and_decay_by_hand():
+    theta = theta_with(one=1.5, decay=0.5)
+    optimizer = controlled(theta, total_steps=4, learning_rate=0.5)
+    w = keras.Variable([1.0, -2.0])
+    gradients = np.array([[0.3, -0.1], [0.2, 0.4], [-0.5, 0.1]])
+    expected = np.array([1.0, -2.0])
+    m = v = 0.0
+    for step, gradient in enumerate(gradients):
+        optimizer.apply([gradient.astype("float32")], [w])
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        direction = m / (1 - 0.9 ** (step + 1))
+        direction = direction / np.sqrt(v / (1 - 0.999 ** (step + 1)))
+        factor = math.exp(
+            math.log(rate_controller.LARGEST_FACTOR)
+            * math.tanh(1.5 / math.log(rate_controller.LARGEST_FACTOR))
+        )
+        rate = 0.5 * 1e-3 * factor * (1.0 - step / 4) ** 0.5
+        expected = expected - rate * direction
+        np.testing.assert_allclose(w.numpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(optimizer.rates, [rate / 0.5], rtol=1e-5)
+
+
+def test_each_tensor_has_a_rate_of_its_own():
+    optimizer = controlled(theta_with(vector=1.0, matrix=-1.0, filter=0.5))
+    model, _ = trained(optimizer, epochs=1)
+    kinds = [len(v.shape) for v in model.trainable_variables]
+    bound = math.log(rate_controller.LARGEST_FACTOR)
+    factors = {1: 1.0, 2: -1.0, 3: 0.5}
+    expected = [
+        1e-3 * math.exp(bound * math.tanh(factors[kind] / bound)) for kind in kinds
+    ]
+    np.testing.assert_allclose(optimizer.rates, expected, rtol=1e-5)
+
+
+def test_the_rates_stay_within_ten_times_adams():
+    for sign in (1.0, -1.0):
+        theta = rate_controller.zero_theta()
+        theta["rate"] += 100.0 * sign
+        optimizer = controlled(theta, safeguard=False)
+        trained(optimizer, epochs=1)
+        rates = np.array(optimizer.rates)
+        assert np.all(rates <= 1e-3 * 10.01) and np.all(rates >= 1e-3 / 10.01)
+
+
+def test_the_loss_and_the_horizon_are_used_where_they_are_known():
+    theta = theta_with(loss_known=1.0, horizon_known=0.5)
+    bound = math.log(rate_controller.LARGEST_FACTOR)
+    for settings, expected in [({}, 1.0), ({"total_steps": 10}, 1.5)]:
+        optimizer = controlled(theta, **settings)
+        trained(optimizer, epochs=1)
+        factor = math.exp(bound * math.tanh(expected / bound))
+        np.testing.assert_allclose(optimizer.rates, 1e-3 * factor, rtol=1e-5)
+    optimizer = controlled(theta)
+    optimizer.apply([np.ones(2, "float32")], [keras.Variable([1.0, 2.0])])
+    np.testing.assert_allclose(optimizer.rates, 1e-3, rtol=1e-5)
+
+
+def test_the_scale_of_the_loss_does_not_matter():
+    random = np.random.default_rng(0)
+    theta = {
+        name: 0.1 * random.normal(size=array.shape).astype("float32")
+        for name, array in rate_controller.zero_theta().items()
+    }
+    runs = []
+    for scale in (1.0, 100.0):
+        w = keras.Variable(np.linspace(-1.0, 1.0, 12, dtype="float32").reshape(4, 3))
+        optimizer, random = controlled(theta), np.random.default_rng(1)
+        for _ in range(5):
+            gradient = scale * random.normal(size=(4, 3)).astype("float32")
+            optimizer.scale_loss(keras.ops.convert_to_tensor(scale * 3.0))
+            optimizer.apply([gradient], [w])
+        runs.append(w.numpy())
+    np.testing.assert_allclose(*runs, rtol=1e-4)
+
+
+@pytest.mark.parametrize("total_steps", [0, -3, 2.5, "many", True])
+def test_a_wrong_horizon_is_refused(total_steps):
+    with pytest.raises(ValueError, match=r"`total_steps` must be an int >= 1"):
+        MetaAdam(total_steps=total_steps)
+
+
+def test_a_run_beyond_its_horizon_goes_on_and_says_so_once():
+    optimizer = controlled(theta_with(decay=1.0), total_steps=6)
+    with pytest.warns(UserWarning, match=r"total_steps=6, .*beyond") as told:
+        model, losses = trained(optimizer, epochs=3)
+    assert len([w for w in told if "total_steps" in str(w.message)]) == 1
+    assert np.isfinite(losses).all()
+    np.testing.assert_allclose(optimizer.rates, 1e-3 / 7.0, rtol=1e-4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        model.fit(*sequences(), batch_size=16, verbose=0)
+
+
+def test_an_eager_loop_is_told_at_once():
+    optimizer, w = MetaAdam(weights=None, total_steps=2), keras.Variable([1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for _ in range(2):
+            optimizer.apply([[1.0]], [w])
+    with pytest.warns(UserWarning, match=r"step 3"):
+        optimizer.apply([[1.0]], [w])
+
+
+def test_a_poisoned_step_is_skipped():
+    w = keras.Variable([1.0, -2.0])
+    optimizer = MetaAdam(weights=None)
+    gradients = [[0.1, 0.2]] * 30
+    for poison in ([float("nan"), 0.1], [float("inf"), 0.1], [1e6, 0.1]):
+        gradients += [poison, [0.1, 0.2]]
+    clean, clean_w = keras.optimizers.Adam(1e-3), keras.Variable([1.0, -2.0])
+    for gradient in gradients:
+        before, slots = w.numpy(), np.array(optimizer.variables[-1])
+        optimizer.apply([gradient], [w])
+        if gradient != [0.1, 0.2]:
+            assert np.array_equal(w.numpy(), before)
+            assert np.array_equal(np.array(optimizer.variables[-1]), slots)
+        else:
+            clean.apply([gradient], [clean_w])
+    assert optimizer.safeguard_counters["skipped_steps"] == 3
+    np.testing.assert_allclose(w.numpy(), clean_w.numpy(), rtol=1e-3)
+
+
+def test_without_the_safeguard_a_poisoned_step_is_taken():
+    w = keras.Variable([1.0])
+    optimizer = MetaAdam(weights=None, safeguard=False)
+    optimizer.apply([[float("nan")]], [w])
+    assert np.isnan(w.numpy()).all()
+    assert optimizer.safeguard_counters == {}
+
+
+def test_a_rising_loss_takes_the_rates_back_to_adams():
+    optimizer = controlled(theta_with(one=2.0))
+    w = keras.Variable([1.0, 2.0])
+    random = np.random.default_rng(0)
+    rates, trust = [], []
+    for step in range(120):
+        loss = (1.0 if step < 60 else 5.0) + 0.05 * random.normal()
+        optimizer.scale_loss(keras.ops.convert_to_tensor(loss, "float32"))
+        optimizer.apply([random.normal(size=2).astype("float32")], [w])
+        rates.append(float(optimizer.rates[0]))
+        trust.append(optimizer.safeguard_counters["trust"])
+    assert trust[59] == 1.0 and min(trust) < 0.05
+    assert min(rates) == pytest.approx(1e-3, rel=0.1)
+    assert rates[59] == pytest.approx(rates[0], rel=1e-5) and rates[0] > 5e-3
+
+
+def test_variables_that_cannot_be_trained_are_named():
+    with pytest.raises(ValueError, match="needs trainable variables"):
+        MetaAdam(weights=None).build([])
+    counter = keras.Variable([1, 2], dtype="int32", name="counter")
+    with pytest.raises(ValueError, match=r"'counter' of dtype int32"):
+        MetaAdam(weights=None).build([counter])
+
+
+def test_a_preset_of_another_controller_is_refused(tmp_path):
+    path = tmp_path / "other.kmeta"
+    theta = rate_controller.zero_theta()
+    theta["rate"] = theta["rate"][:-3]
+    card = {"optimizer": keras.saving.serialize_keras_object(MetaAdam(weights=None))}
+    Preset(card, theta).save(path)
+    with pytest.raises(ValueError, match="belong to another controller"):
+        MetaAdam.from_preset(path)
+    with pytest.raises(ValueError, match="holds a `MetaAdam`, not a `LSTMOptimizer`"):
+        theta = rate_controller.zero_theta()
+        Preset(card, theta).save(path)
+        keras_meta.LSTMOptimizer.from_preset(path)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"safeguard": 1}, {"weights": "best"}, {"hidden_units": -1}]
+)
+def test_wrong_arguments_are_refused(settings):
+    with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be"):
+        MetaAdam(**settings)
+
+
+def test_the_state_is_two_slots_a_weight_and_a_small_sample():
+    model = keras.Sequential([keras.Input((500,)), keras.layers.Dense(1000)])
+    optimizer = MetaAdam(weights=None)
+    optimizer.build(model.trainable_variables)
+    entries = sum(math.prod(v.shape) for v in optimizer.variables)
+    assert entries < 2.1 * model.count_params()
+
+
+def test_weight_decay_is_decoupled_and_scaled_by_the_rate():
+    optimizer = controlled(theta_with(one=1.0), weight_decay=0.1)
+    w = keras.Variable([1.0, -2.0])
+    for _ in range(3):
+        before = w.numpy()
+        rate = 1e-3 if optimizer.rates is None else float(optimizer.rates[0])
+        optimizer.apply([[0.0, 0.0]], [w])
+        np.testing.assert_allclose(w.numpy(), before * (1 - 0.1 * rate), rtol=1e-6)
+
+
+def test_frozen_weights_and_their_slots_stay():
+    model = mixed_model()
+    optimizer = controlled(theta_with(turn=0.5))
+    optimizer.build(model.trainable_variables)
+    model.layers[0].trainable = False
+    frozen = model.layers[0].get_weights()[0]
+    model.compile(optimizer, LOSS)
+    model.fit(*sequences(), batch_size=16, epochs=2, verbose=0)
+    assert np.array_equal(model.layers[0].get_weights()[0], frozen)
+    state = zip(optimizer._state_keys, optimizer._state_variables, strict=True)
+    start = np.array(dict(state)[("start", None)])
+    assert np.all(start[0] == 0.0) and np.any(start[1] != 0.0)
