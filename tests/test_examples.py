@@ -17,6 +17,7 @@ EXAMPLES = [path for path in FILES if path.name not in SHARED]
 SAYS = {
     "clinc150.py": ("pooled, fine-tuned", "table.json"),
     "m4_hourly.py": ("pooled, fine-tuned", "table.json"),
+    "no_tuning.py": ("skipped, see", "no_tuning.csv"),
     "own_tasks.py": ("after 3 steps on 5 rows", "own_tasks.kmeta"),
     "plain_fit.py": ("MetaSGD(online=True): accuracy", None),
     "sinusoid.py": ("on its ten points", "sinusoid.kmeta"),

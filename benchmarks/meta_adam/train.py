@@ -149,6 +149,7 @@ def main():
     jax.config.update("jax_compilation_cache_dir", str(options.run.parent / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     config = json.loads(options.config.read_text())
+    (options.run / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     training = Training(config)
     path = options.run / "checkpoint.npz"
     if path.exists():

@@ -101,7 +101,7 @@ def main(quick=False, output=None):
     print("3. The same optimizer in plain compile and fit.")
     plain_fit(path, trainer)
 
-    print("4. An optimizer that ships, learned on other problems, on all digits.")
+    print("4. Optimizers that ship, learned on other problems, on all digits.")
     shipped = shipped_optimizer.compare(size.fit_epochs, size.fit_seeds)
     results.facts["shipped_optimizer"] = shipped
 

@@ -1,4 +1,4 @@
-"""The demo's last part: an optimizer that ships, in plain `fit`, beside Adam."""
+"""The demo's part on optimizers that ship, in plain `fit`, beside Adam."""
 
 import keras
 import numpy as np
@@ -14,11 +14,18 @@ BATCH_SIZE = 64
 UNITS = 64
 TRAINING_IMAGES = 1408  # the first ones; the rest is for validation
 SHOWN_STEPS = (25, 50, 100, 200)
-LEARNED = 'LSTMOptimizer(weights="default")'
+STEPS_PER_EPOCH = TRAINING_IMAGES // BATCH_SIZE
+LEARNED = {
+    "MetaAdam()": lambda steps: keras_meta.MetaAdam(),
+    "MetaAdam(total_steps=...)": lambda steps: keras_meta.MetaAdam(total_steps=steps),
+    'LSTMOptimizer(weights="default")': lambda steps: keras_meta.LSTMOptimizer(
+        weights="default"
+    ),
+}
 
 
 def compare(epochs, seeds):
-    """Trains a network on the digits with the shipped weights and with Adam.
+    """Trains a network on the digits with what ships and with Adam.
 
     Args:
         epochs: int, of 22 steps each.
@@ -29,22 +36,23 @@ def compare(epochs, seeds):
         `steps`, mean over seeds and the 10 batches before; `val_accuracy`, from
         optimizer to its mean at the end; `best`, the name of the best Adam.
     """
-    made = {LEARNED: lambda: keras_meta.LSTMOptimizer(weights="default")}
+    made = dict(LEARNED)
     for rate in RATES:
-        made[f"Adam({rate:g})"] = lambda rate=rate: keras.optimizers.Adam(rate)
+        made[f"Adam({rate:g})"] = lambda steps, rate=rate: keras.optimizers.Adam(rate)
+    steps = epochs * STEPS_PER_EPOCH
     curves, accuracies = {}, {}
     for name, optimizer in made.items():
-        runs = [_trained(optimizer(), epochs, seed) for seed in seeds]
+        runs = [_trained(optimizer(steps), epochs, seed) for seed in seeds]
         curves[name] = np.mean([losses for losses, _ in runs], axis=0)
         accuracies[name] = float(np.mean([accuracy for _, accuracy in runs]))
-    steps = [s for s in SHOWN_STEPS if s <= len(curves[LEARNED])]
+    shown = [s for s in SHOWN_STEPS if s <= steps]
     losses = {
-        name: [float(curve[max(s - 10, 0) : s].mean()) for s in steps]
+        name: [float(curve[max(s - 10, 0) : s].mean()) for s in shown]
         for name, curve in curves.items()
     }
-    ends = {name: curves[name][-10:].mean() for name in curves if name != LEARNED}
+    ends = {name: curves[name][-10:].mean() for name in curves if name not in LEARNED}
     return {
-        "steps": steps,
+        "steps": shown,
         "losses": losses,
         "val_accuracy": accuracies,
         "best": min(ends, key=ends.get),
@@ -52,15 +60,17 @@ def compare(epochs, seeds):
 
 
 def show(results):
-    """Prints the shipped optimizer, Adam's default and Adam's best rate."""
+    """Prints the shipped optimizers, Adam's default and Adam's best rate."""
     table = rich.table.Table(
         title="Training loss after so many steps",
-        caption=f"A network of {UNITS} units on all ten digits, which its weights were "
-        "not learned on. Adam's best rate is that of the least loss at the end.",
+        caption=f"A network of {UNITS} units on all ten digits, which these "
+        "optimizers were not learned on. Adam's best rate is that of the least loss "
+        "at the end.",
     )
     for name in ("optimizer", *map(str, results["steps"]), "validation accuracy"):
         table.add_column(name)
-    rows = {LEARNED: LEARNED, f"Adam({DEFAULT_RATE:g})": "Adam, default rate"}
+    rows = {name: name for name in LEARNED}
+    rows[f"Adam({DEFAULT_RATE:g})"] = "Adam, default rate"
     rows.setdefault(results["best"], "")
     for name, label in rows.items():
         if name == results["best"]:

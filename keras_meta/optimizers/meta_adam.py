@@ -164,16 +164,43 @@ class MetaAdam(LearnedOptimizer):
         Returns:
             Tuple `(new_parameters, new_state)`.
         """
-        plan = self._plan(parameters)
         count = ops.cast(step, "float32") + 1.0
         loss, horizon = (
             tuple(ops.cast(part, "float32") for part in pair)
             for pair in (loss, horizon)
         )
+        arguments = (gradients, parameters, count, learning_rate, loss, horizon)
+        if not self.safeguard:
+            return self._step(theta, state, *arguments, 1.0)
+        square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
+        known = ops.where(loss[1] > 0.0, loss[0], 0.0)
+        usual, guard = step_guard.usual_gradient(state["guard"], square_sum, known)
+
+        def taken():
+            rising, after = step_guard.rising_loss(guard, loss[0], loss[1] > 0.0)
+            trust, after = step_guard.trust_after(after, rising, False)
+            return self._step(theta, {**state, "guard": after}, *arguments, trust)
+
+        def skipped():
+            return list(parameters), {**state, "guard": guard}
+
+        return ops.cond(usual, taken, skipped)
+
+    def _step(
+        self,
+        theta,
+        state,
+        gradients,
+        parameters,
+        count,
+        learning_rate,
+        loss,
+        horizon,
+        trust,
+    ):
+        """Returns new parameters and state of a step that is taken."""
+        plan = self._plan(parameters)
         joined = plan.blocks.join(gradients)
-        taken, guard = 1.0, None
-        if self.safeguard:
-            taken, guard, joined = _guarded(state["guard"], joined, loss)
         old = [
             [state[f"{name}_{i}"] for i in range(len(joined))]
             for name in ("momentum", "velocity")
@@ -181,27 +208,15 @@ class MetaAdam(LearnedOptimizer):
         means, squares = [], []
         for g, mean, square in zip(joined, *old, strict=True):
             mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
-            part = ops.cast(taken * (1.0 - BETAS["m"]), g.dtype)
-            square_part = ops.cast(taken * (1.0 - BETAS["v"]), g.dtype)
-            means.append(mean + part * (g - mean))
-            squares.append(square + square_part * (ops.square(g) - square))
+            means.append(mean + (1.0 - BETAS["m"]) * (g - mean))
+            squares.append(square + (1.0 - BETAS["v"]) * (ops.square(g) - square))
         statistics, seen, walked = adam_statistics(
             plan, old, joined, parameters, state, count, loss, horizon
         )
         log_rates = rate_controller.log_rates(theta, statistics)
         log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
-        if guard is not None:
-            rising, guard = step_guard.rising_loss(guard, loss[0], taken > 0.0)
-            rising = ops.logical_and(rising, loss[1] > 0.0)
-            trust, guard = step_guard.trust_after(guard, rising, False)
-            log_rates = trust * log_rates
-            seen = {
-                name: ops.where(taken > 0.0, value, state[name])
-                for name, value in seen.items()
-            }
-            seen["guard"] = guard
-        rates = BASE_RATE * ops.exp(log_rates)
-        learning_rate = ops.cast(learning_rate, "float32") * taken
+        rates = BASE_RATE * ops.exp(trust * log_rates)
+        learning_rate = ops.cast(learning_rate, "float32")
         correction = ops.sqrt(1.0 - ops.power(BETAS["v"], count))
         correction = correction / (1.0 - ops.power(BETAS["m"], count))
         directions = [
@@ -211,13 +226,14 @@ class MetaAdam(LearnedOptimizer):
         moves = plan.blocks.scaled(directions, learning_rate * rates * correction)
         new = [p - move for p, move in zip(parameters, moves, strict=True)]
         new_state = {
+            **state,
             **seen,
             "path": state["path"] + learning_rate * rates * walked,
             "rates": rates,
         }
         for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
             new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
-        return new, {name: new_state[name] for name in state}
+        return new, new_state
 
     def decay_rates(self, theta, state, parameters):
         """Returns each tensor's rate in the step before."""
@@ -320,15 +336,6 @@ class MetaAdam(LearnedOptimizer):
         if shapes not in self._plans:
             self._plans[shapes] = StatisticsPlan(shapes)
         return self._plans[shapes]
-
-
-def _guarded(guard, gradients, loss):
-    """Returns 1 or 0 (a skipped step), the guard's state, and gradients without NaN."""
-    square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
-    known = ops.where(loss[1] > 0.0, loss[0], 0.0)
-    usual, guard = step_guard.usual_gradient(guard, square_sum, known)
-    gradients = [ops.where(usual, g, ops.zeros((), g.dtype)) for g in gradients]
-    return ops.where(usual, 1.0, 0.0), guard, gradients
 
 
 # So that `compile(optimizer="meta_adam")` works as "adam" does.

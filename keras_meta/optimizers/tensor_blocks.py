@@ -5,6 +5,7 @@ import math
 import numpy as np
 from keras import ops
 
+RUN = 16  # neighbouring entries that a sample takes together: a line of a CPU's cache
 BLOCK = 32768  # entries that small tensors are joined to: they stay in a core's cache
 LEAST_SAMPLE, ALL_SAMPLES = 256, 8192  # entries: of one tensor, of all together
 
@@ -14,9 +15,9 @@ class TensorBlocks:
 
     Neighbouring small tensors lie behind one another in one block, so that a rule
     computes them by one operation; each other tensor is a block. Statistics are taken
-    of a sample: a tensor of few entries is taken whole, of a larger one every k-th
-    entry, with a k that no dimension shares a factor with, so that all rows and
-    columns have their part.
+    of a sample: a tensor of few entries is taken whole; of a larger one, cut into runs
+    of 16 neighbours, every k-th run, with a k that no dimension shares a factor with,
+    so that all rows and columns have their part.
 
     Args:
         shapes: list of tuples of int, the tensors' shapes; none is empty.
@@ -31,15 +32,12 @@ class TensorBlocks:
         self._shapes = [tuple(shape) for shape in shapes]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self._blocks = _grouped(self._sizes)
-        limit = max(LEAST_SAMPLE, ALL_SAMPLES // len(shapes))
+        limit = max(LEAST_SAMPLE, ALL_SAMPLES // len(shapes)) // RUN * RUN
         self._strides = [
             _stride(shape, size, limit)
             for shape, size in zip(self._shapes, self._sizes, strict=True)
         ]
-        counts = [
-            min(limit, -(-size // stride))
-            for size, stride in zip(self._sizes, self._strides, strict=True)
-        ]
+        counts = [min(size, limit) for size in self._sizes]
         self.width = max(counts)
         self.counts = np.asarray(counts, "float32")
         self.inside = np.arange(self.width) < self.counts[:, None]
@@ -59,10 +57,9 @@ class TensorBlocks:
         rows = []
         for values, block in zip(blocks, self._blocks, strict=True):
             if len(block) == 1:
-                stride, count = self._strides[block[0]], int(self.counts[block[0]])
-                row = values[: stride * count : stride]
-                if count < self.width:
-                    row = ops.pad(row, (0, self.width - count))
+                row = self._row(values, block[0])
+                if row.shape[0] < self.width:
+                    row = ops.pad(row, (0, self.width - row.shape[0]))
                 rows.append(ops.expand_dims(row, 0))
             else:
                 taken = ops.take(values, self._index(block), axis=0)
@@ -89,13 +86,23 @@ class TensorBlocks:
                 tensors.append(ops.reshape(part, self._shapes[index]))
         return tensors
 
+    def _row(self, values, index):
+        """Returns the sample of a tensor that is a block."""
+        count, stride = int(self.counts[index]), self._strides[index]
+        if count < self._sizes[index]:
+            runs = count // RUN
+            values = ops.reshape(values[: runs * stride * RUN], (runs, stride * RUN))
+            values = ops.reshape(values[:, :RUN], (-1,))
+        return values
+
     def _index(self, block):
         """Returns int32 `(tensors of the block, width)`; padding reads the first."""
         index = np.zeros((len(block), self.width), "int32")
         start = 0
         for row, i in zip(index, block, strict=True):
-            count = int(self.counts[i])
-            row[:count] = start + self._strides[i] * np.arange(count)
+            place = np.arange(int(self.counts[i]))
+            row[: len(place)] = start + place // RUN * self._strides[i] * RUN
+            row[: len(place)] += place % RUN
             start += self._sizes[i]
         return index
 
@@ -113,6 +120,7 @@ def _grouped(sizes):
 
 
 def _stride(shape, size, limit):
+    """Returns of how many runs one is taken."""
     stride = max(size // limit, 1)
     while any(math.gcd(stride, length) > 1 for length in shape):
         stride -= 1

@@ -1,5 +1,6 @@
 """What a controller of learning rates sees of each tensor of a model."""
 
+import functools
 import math
 
 import numpy as np
@@ -68,8 +69,6 @@ def pooling_weights(shapes):
 def tensor_statistics(vectors, counts, turns, path, count):
     """Returns the statistics of this step, and the two running turns.
 
-    All sums are taken at once, as the Gram matrix of the vectors of each tensor.
-
     Args:
         vectors: dict from the names in `VECTORS` to float32 `(tensors, width)`,
             zero where a row is padded: gradient, momentum before and after, slow
@@ -85,11 +84,10 @@ def tensor_statistics(vectors, counts, turns, path, count):
     Returns:
         Tuple `(statistics, turns)`: `(tensors, len(DYNAMIC))`, and two `(tensors,)`.
     """
-    stacked = ops.stack([vectors[name] for name in VECTORS], axis=1)
-    gram = ops.matmul(stacked, ops.transpose(stacked, (0, 2, 1)))
 
+    @functools.cache
     def product(a, b):
-        return gram[:, VECTORS.index(a), VECTORS.index(b)] / counts
+        return ops.sum(vectors[a] * vectors[b], axis=1) / counts
 
     def cosine(a, b):
         sizes = ops.sqrt(product(a, a) + TINY) * ops.sqrt(product(b, b) + TINY)

@@ -11,11 +11,24 @@ import pytest
 
 PROGRAM = """
 import json, sys
-from keras_meta.optimizers import SGD, LSTMOptimizer, MetaSGD
+import numpy as np
+from keras_meta.optimizers import SGD, LSTMOptimizer, MetaAdam, MetaSGD, rate_controller
 from keras_meta.testing import check_optimizer
 from keras_meta.testing.optimizer_problem import fit, make_model
 
+
+
+def steered(**kwargs):
+    optimizer = MetaAdam(weights=None, seed=0, **kwargs)
+    theta = rate_controller.zero_theta()
+    theta["rate"] += 0.1 * np.random.default_rng(0).normal(size=theta["rate"].shape)
+    theta["rate"][["loss" in name for name in rate_controller.NAMES]] = 0.0
+    optimizer.set_theta(theta)
+    return optimizer
+
+
 RULES = {
+    "meta_adam": steered,
     "sgd": lambda **k: SGD(seed=0, momentum=0.5, **k),
     "meta_sgd": lambda **k: MetaSGD(seed=0, **k),
     "linear": lambda **k: MetaSGD(seed=0, rate_map="linear", **k),
@@ -27,6 +40,11 @@ RULES = {
     "lstm_normalized": lambda **k: LSTMOptimizer(seed=0, inputs="normalized", **k),
 }
 CHECKS = {
+    "meta_adam": [
+        "missing_gradients",
+        "keras_file_continues",
+        "update_is_differentiable",
+    ],
     "meta_sgd": None,
     "sgd": ["fit_equals_the_rule", "missing_gradients", "keras_file_continues"],
     "linear": ["fit_equals_the_rule", "update_is_differentiable"],

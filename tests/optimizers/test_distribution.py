@@ -16,7 +16,9 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 halves = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(cpu, halves)
 
-from keras_meta.optimizers import LSTMOptimizer, MetaLSTM, MetaSGD, backend_variables
+from keras_meta.optimizers import (
+    LSTMOptimizer, MetaAdam, MetaLSTM, MetaSGD, backend_variables
+)
 from keras_meta.testing import check_distributed
 
 
@@ -40,6 +42,7 @@ check_distributed(
 )
 check_distributed(lambda **kwargs: LSTMOptimizer(seed=0, chunk_size=7, **kwargs))
 check_distributed(lambda **kwargs: MetaLSTM(seed=0, initial_rate=0.2, **kwargs))
+check_distributed(lambda **kwargs: MetaAdam(seed=0, weights=None, **kwargs))
 print("the sound rules passed")
 sound = backend_variables.sum_over_replicas
 for broken in (own_gradients, halved):
