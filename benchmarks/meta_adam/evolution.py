@@ -22,6 +22,7 @@ class Windows:
 
     def __init__(self, family, template, settings):
         self.family, self.template, self.settings = family, template, settings
+        self.rule = runs.rule_for(template)
         self.size = sum(array.size for array in template.values())
         self._window = jax.jit(self._all)
 
@@ -59,7 +60,7 @@ class Windows:
         odd = jax.random.bernoulli(keys[3], 0.15)
         scales = jax.random.uniform(keys[4], (number,), minval=-0.7, maxval=0.7)
         scales = list(jnp.exp(odd * scales))
-        state = runs.started(family, keys[5], gain, scales)
+        state = runs.started(self.rule, family, keys[5], gain, scales)
         return {
             "key": keys[8],
             "setting": family.setting(keys[6]),
@@ -105,7 +106,9 @@ class Windows:
             number, batch = item
 
             def one(theta, state):
-                return runs.step(family, data, theta, state, batch, number, run)
+                return runs.step(
+                    self.rule, family, data, theta, state, batch, number, run
+                )
 
             return jax.vmap(one)(thetas, states)
 

@@ -6,7 +6,17 @@ import nets
 
 from keras_meta.optimizers.meta_adam import MetaAdam
 
-RULE = MetaAdam(seed=0, weights=None, safeguard=False)
+
+def rule_for(template):
+    """Returns the rule whose theta is named and shaped as `template`."""
+    units = len(template["hidden/bias"]) if "hidden/bias" in template else 0
+    return MetaAdam(
+        seed=0,
+        weights=None,
+        safeguard=False,
+        hidden_units=units,
+        mixing="mixing" in template,
+    )
 
 
 def theta_of(vector, template):
@@ -18,7 +28,7 @@ def theta_of(vector, template):
     return theta
 
 
-def step(family, data, theta, state, batch, number, run, learning_rate=1.0):
+def step(rule, family, data, theta, state, batch, number, run, learning_rate=1.0):
     """Returns the state after a step, and the loss before it.
 
     Args:
@@ -36,7 +46,7 @@ def step(family, data, theta, state, batch, number, run, learning_rate=1.0):
     loss, gradients = jax.value_and_grad(loss_of)(weights)
     fine = jnp.isfinite(loss)
     gradients = [jnp.where(fine, jnp.nan_to_num(g), 0.0) for g in gradients]
-    weights, slots = RULE.controlled_update(
+    weights, slots = rule.controlled_update(
         theta,
         slots,
         gradients,
@@ -49,8 +59,8 @@ def step(family, data, theta, state, batch, number, run, learning_rate=1.0):
     return (weights, slots), loss
 
 
-def started(family, key, gain, scales):
+def started(rule, family, key, gain, scales):
     """Returns the state of a new run."""
     weights = nets.initial(family.net.specs, key, gain)
     weights = [w / s for w, s in zip(weights, scales, strict=True)]
-    return weights, RULE.initial_state({}, weights)
+    return weights, rule.initial_state({}, weights)

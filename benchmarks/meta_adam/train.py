@@ -1,9 +1,9 @@
 """Meta-trains MetaAdam's controller over the task families; goes on where it stopped.
 
-    python benchmarks/meta_adam/train.py --run FOLDER [--config FILE] [--seconds S]
+    python benchmarks/meta_adam/train.py --run FOLDER [--config FILE] [--seed N]
 
-The folder holds a checkpoint (all runs included), TensorBoard logs and, when the
-schedule is over, `theta.npz`.
+The folder holds a checkpoint (all runs included, written every four minutes),
+TensorBoard logs, the configuration and the averaged theta, `theta.npz`.
 """
 
 import argparse
@@ -12,22 +12,22 @@ import os
 import pathlib
 import time
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-)
-
+import backend  # noqa: F401
 import evolution
 import families
 import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+import tensorflow as tf
 
+import keras_meta
 from keras_meta.optimizers import rate_controller, tensor_blocks
 
-HERE = pathlib.Path(__file__).parent
+# Beside the weights that it makes.
+CONFIG = (
+    pathlib.Path(keras_meta.__file__).parent / "presets/data/meta_adam_default.json"
+)
 CHECKPOINT_SECONDS = 240.0
 NORM_DECAY = 0.95
 
@@ -142,25 +142,34 @@ class Training:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=pathlib.Path, required=True)
-    parser.add_argument("--config", type=pathlib.Path, default=HERE / "config.json")
+    parser.add_argument("--config", type=pathlib.Path, default=CONFIG)
+    parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--seconds", type=float, default=float("inf"))
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(options.run.parent / "cache"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 1.0)
     config = json.loads(options.config.read_text())
+    if options.seed is not None:
+        config["seed"] = options.seed
     (options.run / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     training = Training(config)
     path = options.run / "checkpoint.npz"
     if path.exists():
         training.load(path)
         print("goes on at meta-step", training.step, flush=True)
+    writer = tf.summary.create_file_writer(str(options.run / "tensorboard"))
     began = saved = time.monotonic()
     while training.step < config["meta_steps"]:
         name, objective, finite = training.meta_step()
         now = time.monotonic()
         if training.step % 100 == 0:
             mean = np.mean(list(training.objectives.values()))
+            with writer.as_default(step=training.step):
+                for label, value in training.objectives.items():
+                    tf.summary.scalar(f"objective less Adam's/{label}", value)
+                tf.summary.scalar("objective less Adam's", mean)
+                tf.summary.histogram("theta", training.averaged()["rate"])
             print(
                 f"{training.step} {now - began:.0f}s mean objective {mean:.4f} decay "
                 f"{float(training.averaged()['decay']):.3f}",

@@ -8,16 +8,11 @@ ratios to Adam(0.001). Final: the mean over the last twentieth of the steps.
 """
 
 import argparse
+import functools
 import json
-import os
 import pathlib
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
-)
-
+import backend  # noqa: F401
 import family
 import jax
 import jax.numpy as jnp
@@ -153,13 +148,16 @@ class Runs:
     """One task's runs, compiled once for every controller, rate and length."""
 
     def __init__(self, family, activation):
-        self.family = family
+        self.family, self._compiled = family, {}
         self.setting = family.usual_setting(activation)
-        self._run = jax.jit(self._all)
 
     def losses(self, theta, length, known=0.0, rate=1e-3, cosine=False):
         """Returns float32 `(SEEDS, length)`, the loss before each step."""
-        losses = self._run(
+        kind = tuple(sorted(theta))
+        if kind not in self._compiled:
+            rule = runs.rule_for(theta)
+            self._compiled[kind] = jax.jit(functools.partial(self._all, rule))
+        losses = self._compiled[kind](
             self.family.data,
             theta,
             jnp.int32(length),
@@ -169,13 +167,13 @@ class Runs:
         )
         return np.asarray(losses)[:, :length]
 
-    def _all(self, data, theta, length, known, rate, cosine):
+    def _all(self, rule, data, theta, length, known, rate, cosine):
         family = self.family
 
         def one(seed):
             key = jax.random.PRNGKey(1000 + seed)
             scales = [jnp.float32(1.0)] * len(family.shapes)
-            state = runs.started(family, key, 1.0, scales)
+            state = runs.started(rule, family, key, 1.0, scales)
             horizon = length.astype("float32")
             run = {
                 "setting": self.setting,
@@ -193,7 +191,7 @@ class Runs:
                 decay = 0.5 * (1.0 + jnp.cos(jnp.pi * number / horizon))
                 factor = rate / 1e-3 * jnp.where(cosine > 0.0, decay, 1.0)
                 state, loss = runs.step(
-                    family, data, theta, state, batch, number, run, factor
+                    rule, family, data, theta, state, batch, number, run, factor
                 )
                 return state, losses.at[number].set(loss)
 

@@ -56,7 +56,8 @@ def adam_statistics(plan, old, gradients, parameters, state, count, loss, horizo
             of_loss,
         ],
     )
-    walked = ops.sqrt(ops.sum(ops.square(vectors["d"]), axis=1) / counts + 1e-30)
+    square = ops.sum(ops.square(vectors["d"]), axis=1)
+    walked = ops.sqrt(square / ops.convert_to_tensor(counts) + 1e-30)
     figures = {
         "slow_momentum": slow,
         "start": start,
@@ -94,6 +95,6 @@ def _vectors(blocks, old, gradients, parameters, state, count):
         "d0": m0 / (1.0 - ops.power(BETAS["m"], before)) / size0,
         "p": p,
         "moved": p - start,
-        "zero": ops.cast(ops.equal(g, 0.0) & blocks.inside, "float32"),
+        "zero": ops.cast(ops.logical_and(ops.equal(g, 0.0), blocks.inside), "float32"),
     }
     return vectors, slow, start

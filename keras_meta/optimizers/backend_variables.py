@@ -73,7 +73,7 @@ def is_eager(variable):
     if backend == "jax":
         import jax
 
-        return not isinstance(variable.value, jax.core.Tracer)
+        return not isinstance(getattr(variable, "value", variable), jax.core.Tracer)
     return True
 
 

@@ -22,6 +22,7 @@ from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.shipped_weights import shipped_preset
 
 BASE_RATE = 1e-3
+LARGEST_DIRECTION = 1.5  # root mean square; of steady gradients it is at most 1
 WEIGHTS = {"default": "meta_adam_default"}  # to the names of shipped presets
 
 
@@ -50,13 +51,17 @@ class MetaAdam(LearnedOptimizer):
             and says so once. Default None: not known, and no decay is promised.
         safeguard: bool, whether to watch over the steps. Steps whose gradient or
             loss is not finite, or whose gradient is 100 times as large as usual, are
-            skipped; when the loss rises by more than two of its own recent spreads
-            the rates go back towards Adam's, and return slowly. See
+            skipped. When the loss rises by more than two of its own recent spreads, or
+            a tensor's direction is larger than 1.5 (root mean square; it is scaled
+            down to that), the rates go back towards Adam's, and return slowly. See
             `safeguard_counters`. Default True.
         weights: `"default"`, for the controller that ships, or None, for the one that
             is exactly Adam, which meta-training starts from. For weights of your own
             see `from_preset`.
         hidden_units: int >= 0, of a hidden layer beside the linear map. Default 0.
+        mixing: bool, whether the controller also mixes up to half of the gradient
+            into each tensor's direction. Default False. Both are for meta-training:
+            what ships has neither.
         **kwargs: see `LearnedOptimizer`. Weight decay is decoupled and multiplied by
             each tensor's rate, as AdamW's is by its learning rate.
 
@@ -87,6 +92,7 @@ class MetaAdam(LearnedOptimizer):
         safeguard=True,
         weights="default",
         hidden_units=0,
+        mixing=False,
         **kwargs,
     ):
         super().__init__(learning_rate=learning_rate, **kwargs)
@@ -100,6 +106,7 @@ class MetaAdam(LearnedOptimizer):
         self.total_steps = total_steps
         self.safeguard = safeguard
         self.hidden_units = hidden_units and checked_count("hidden_units", hidden_units)
+        self.mixing = bool(mixing)
         self._plans = {}
         self._told_of_end = False
         preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
@@ -109,7 +116,7 @@ class MetaAdam(LearnedOptimizer):
 
     def initial_theta(self, shapes, seed):
         """Returns the controller that is exactly Adam at 0.001."""
-        return rate_controller.zero_theta(self.hidden_units)
+        return rate_controller.zero_theta(self.hidden_units, self.mixing)
 
     def initial_state(self, theta, parameters):
         """Returns slots, samples and running figures.
@@ -171,22 +178,18 @@ class MetaAdam(LearnedOptimizer):
         )
         arguments = (gradients, parameters, count, learning_rate, loss, horizon)
         if not self.safeguard:
-            return self._step(theta, state, *arguments, 1.0)
+            return self._taken(theta, state, *arguments)
         square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
         known = ops.where(loss[1] > 0.0, loss[0], 0.0)
         usual, guard = step_guard.usual_gradient(state["guard"], square_sum, known)
+        state = {**state, "guard": guard}
+        return ops.cond(
+            usual,
+            lambda: self._taken(theta, state, *arguments),
+            lambda: (list(parameters), state),
+        )
 
-        def taken():
-            rising, after = step_guard.rising_loss(guard, loss[0], loss[1] > 0.0)
-            trust, after = step_guard.trust_after(after, rising, False)
-            return self._step(theta, {**state, "guard": after}, *arguments, trust)
-
-        def skipped():
-            return list(parameters), {**state, "guard": guard}
-
-        return ops.cond(usual, taken, skipped)
-
-    def _step(
+    def _taken(
         self,
         theta,
         state,
@@ -196,43 +199,47 @@ class MetaAdam(LearnedOptimizer):
         learning_rate,
         loss,
         horizon,
-        trust,
     ):
-        """Returns new parameters and state of a step that is taken."""
+        """Returns new parameters and state of a step that is not skipped."""
         plan = self._plan(parameters)
         joined = plan.blocks.join(gradients)
         old = [
             [state[f"{name}_{i}"] for i in range(len(joined))]
             for name in ("momentum", "velocity")
         ]
-        means, squares = [], []
-        for g, mean, square in zip(joined, *old, strict=True):
+        new_state, means, squares = dict(state), [], []
+        for i, (g, mean, square) in enumerate(zip(joined, *old, strict=True)):
             mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
             means.append(mean + (1.0 - BETAS["m"]) * (g - mean))
             squares.append(square + (1.0 - BETAS["v"]) * (ops.square(g) - square))
-        statistics, seen, walked = adam_statistics(
+            new_state |= {f"momentum_{i}": means[i], f"velocity_{i}": squares[i]}
+        statistics, seen, sizes = adam_statistics(
             plan, old, joined, parameters, state, count, loss, horizon
         )
         log_rates = rate_controller.log_rates(theta, statistics)
         log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
-        rates = BASE_RATE * ops.exp(trust * log_rates)
-        learning_rate = ops.cast(learning_rate, "float32")
-        correction = ops.sqrt(1.0 - ops.power(BETAS["v"], count))
-        correction = correction / (1.0 - ops.power(BETAS["m"], count))
-        directions = [
-            mean / (ops.sqrt(square) + EPSILON)
-            for mean, square in zip(means, squares, strict=True)
-        ]
-        moves = plan.blocks.scaled(directions, learning_rate * rates * correction)
+        bounds = 1.0
+        if self.safeguard:
+            bounds, log_rates, seen["guard"] = _guarded(
+                state["guard"], log_rates, sizes, loss
+            )
+        rates = BASE_RATE * ops.exp(log_rates)
+        factors = ops.cast(learning_rate, "float32") * rates * bounds
+        new_state |= {**seen, "path": state["path"] + factors * sizes, "rates": rates}
+        # Adam's corrections of both averages, times the roots below.
+        first = 1.0 - ops.power(BETAS["m"], count)
+        factors = factors * ops.sqrt(1.0 - ops.power(BETAS["v"], count)) / first
+        roots = [ops.sqrt(square) + EPSILON for square in squares]
+        directions = [mean / root for mean, root in zip(means, roots, strict=True)]
+        if not self.mixing:
+            moves = plan.blocks.scaled(directions, factors)
+        else:
+            shares = rate_controller.mixtures(theta, statistics)
+            moves = plan.blocks.scaled(directions, factors * (1.0 - shares))
+            directions = [g / root for g, root in zip(joined, roots, strict=True)]
+            others = plan.blocks.scaled(directions, factors * shares * first)
+            moves = [a + b for a, b in zip(moves, others, strict=True)]
         new = [p - move for p, move in zip(parameters, moves, strict=True)]
-        new_state = {
-            **state,
-            **seen,
-            "path": state["path"] + learning_rate * rates * walked,
-            "rates": rates,
-        }
-        for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
-            new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
         return new, new_state
 
     def decay_rates(self, theta, state, parameters):
@@ -284,14 +291,14 @@ class MetaAdam(LearnedOptimizer):
         Raises:
             ValueError: for a theta of other names or shapes.
         """
-        expected = rate_controller.zero_theta(self.hidden_units)
+        expected = rate_controller.zero_theta(self.hidden_units, self.mixing)
         received = {str(name): tuple(ops.shape(value)) for name, value in theta.items()}
         if received != {name: array.shape for name, array in expected.items()}:
             raise ValueError(
                 "These learned values belong to another controller. Received: "
                 f"{received}, expected "
                 f"{ ({name: array.shape for name, array in expected.items()}) }. Take "
-                "one that was meta-trained with this version and `hidden_units`."
+                "one that was meta-trained with these `hidden_units` and `mixing`."
             )
         super().set_theta(theta, parameters, preset)
         self.weights = None
@@ -309,6 +316,7 @@ class MetaAdam(LearnedOptimizer):
                 "safeguard": self.safeguard,
                 "weights": self.weights,
                 "hidden_units": self.hidden_units,
+                "mixing": self.mixing,
             }
         )
         return config
@@ -336,6 +344,14 @@ class MetaAdam(LearnedOptimizer):
         if shapes not in self._plans:
             self._plans[shapes] = StatisticsPlan(shapes)
         return self._plans[shapes]
+
+
+def _guarded(guard, log_rates, sizes, loss):
+    """Returns what bounds each tensor's step, rates as far as trusted, the guard."""
+    rising, guard = step_guard.rising_loss(guard, loss[0], loss[1] > 0.0)
+    bounds = ops.minimum(1.0, LARGEST_DIRECTION / sizes)
+    trust, guard = step_guard.trust_after(guard, rising, ops.min(bounds) < 1.0)
+    return bounds, trust * log_rates, guard
 
 
 # So that `compile(optimizer="meta_adam")` works as "adam" does.

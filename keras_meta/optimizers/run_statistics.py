@@ -17,7 +17,7 @@ def time_statistics(count):
     Args:
         count: float32 scalar, 1 at the first step.
     """
-    return ops.tanh(1.5 * ops.log10(count / TIMES))
+    return ops.tanh(1.5 * ops.log10(count / ops.convert_to_tensor(TIMES)))
 
 
 def horizon_statistics(count, horizon, known):

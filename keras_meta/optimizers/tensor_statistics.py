@@ -85,6 +85,8 @@ def tensor_statistics(vectors, counts, turns, path, count):
         Tuple `(statistics, turns)`: `(tensors, len(DYNAMIC))`, and two `(tensors,)`.
     """
 
+    counts = ops.convert_to_tensor(counts)
+
     @functools.cache
     def product(a, b):
         return ops.sum(vectors[a] * vectors[b], axis=1) / counts

@@ -282,3 +282,47 @@ def test_frozen_weights_and_their_slots_stay():
     state = zip(optimizer._state_keys, optimizer._state_variables, strict=True)
     start = np.array(dict(state)[("start", None)])
     assert np.all(start[0] == 0.0) and np.any(start[1] != 0.0)
+
+
+def test_a_direction_out_of_its_range_is_bounded():
+    optimizer, w = MetaAdam(weights=None), keras.Variable([1.0, 2.0])
+    for _ in range(300):
+        optimizer.apply([[1e-3, 1e-3]], [w])
+    before = w.numpy()
+    optimizer.apply([[0.05, 0.05]], [w])  # fifty times as large: not yet a spike
+    m = 0.9 * 1e-3 + 0.1 * 0.05
+    v = 0.999 * 1e-6 * (1 - 0.999**300) + 0.001 * 0.05**2
+    size = m / np.sqrt(v / (1 - 0.999**301))
+    assert size > 1.5
+    np.testing.assert_allclose(before - w.numpy(), 1.5e-3, rtol=1e-3)
+    counters = optimizer.safeguard_counters
+    assert counters["bounded_steps"] == 1 and counters["trust"] == 0.5
+
+
+def test_mixing_adds_the_gradient_by_hand():
+    theta = rate_controller.zero_theta(mixing=True)
+    theta["mixing"][rate_controller.NAMES.index("one")] = 0.5
+    optimizer = MetaAdam(weights=None, seed=0, mixing=True)
+    optimizer.set_theta(theta)
+    w, share = keras.Variable([1.0, -2.0]), 0.5 * math.tanh(0.5)
+    expected, m, v = np.array([1.0, -2.0]), 0.0, 0.0
+    for step, gradient in enumerate(np.array([[0.3, -0.1], [0.2, 0.4]])):
+        optimizer.apply([gradient.astype("float32")], [w])
+        m, v = 0.9 * m + 0.1 * gradient, 0.999 * v + 0.001 * gradient**2
+        mean = (1 - share) * m / (1 - 0.9 ** (step + 1)) + share * gradient
+        expected = expected - 1e-3 * mean / np.sqrt(v / (1 - 0.999 ** (step + 1)))
+    np.testing.assert_allclose(w.numpy(), expected, rtol=1e-5)
+
+
+def test_a_hidden_layer_is_added_to_the_linear_map():
+    random = np.random.default_rng(0)
+    theta = rate_controller.zero_theta(4)
+    theta["hidden/bias"] += random.normal(size=4).astype("float32")
+    theta["hidden/kernel"] *= 0.0
+    theta["hidden/rate"] += 1.0
+    optimizer = MetaAdam(weights=None, seed=0, hidden_units=4)
+    optimizer.set_theta(theta)
+    optimizer.apply([[1.0]], [keras.Variable([1.0])])
+    bound = math.log(rate_controller.LARGEST_FACTOR)
+    factor = math.exp(bound * math.tanh(np.tanh(theta["hidden/bias"]).sum() / bound))
+    np.testing.assert_allclose(optimizer.rates, [1e-3 * factor], rtol=1e-5)

@@ -1,6 +1,10 @@
-"""Chooses between controllers on the validation tasks, and writes the preset.
+"""Remakes the preset that ships: meta-trains twice, chooses on the validation tasks.
 
-    python benchmarks/meta_adam/choose.py RUN ... --output meta_adam_default.kmeta
+    python benchmarks/meta_adam/make_preset.py [--folder benchmarks/runs/meta_adam]
+
+Two processes meta-train at once, one for each seed; what was begun goes on. It takes
+about an hour and a half on two cores, needs the data in `KERAS_META_DATA`, and writes
+`keras_meta/presets/data/meta_adam_default.kmeta`.
 
 Candidates are each run's averaged theta, their mean, and the mean shrunk towards zero
 (towards plain Adam), which validation tasks tell apart by `validation.score`. The
@@ -10,10 +14,14 @@ preset's card holds the configuration, the tasks and what was measured.
 import argparse
 import json
 import pathlib
+import subprocess
+import sys
 
+import backend  # noqa: F401
 import families
 import keras
 import numpy as np
+import train
 import validation
 
 from keras_meta.optimizers import MetaAdam
@@ -39,23 +47,46 @@ def candidates(runs):
     return made
 
 
+def meta_train(runs, seeds, config):
+    """Runs `train.py` for each seed, all at once."""
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                str(HERE / "train.py"),
+                f"--run={run}",
+                f"--seed={seed}",
+                f"--config={config}",
+            ]
+        )
+        for run, seed in zip(runs, seeds, strict=True)
+    ]
+    for process in processes:
+        if process.wait() != 0:
+            raise RuntimeError(f"Meta-training failed: {process.args}.")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", nargs="+", type=pathlib.Path)
-    parser.add_argument("--output", type=pathlib.Path, required=True)
-    parser.add_argument("--measured", type=pathlib.Path, required=True)
-    parser.add_argument("--cache", type=pathlib.Path)
+    default = HERE.parent / "runs" / "meta_adam"
+    parser.add_argument("--folder", type=pathlib.Path, default=default)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--config", type=pathlib.Path, default=train.CONFIG)
+    parser.add_argument(
+        "--output", type=pathlib.Path, default=train.CONFIG.with_suffix(".kmeta")
+    )
     options = parser.parse_args()
-    if options.cache:
-        validation.use_cache(options.cache)
-    made = candidates(options.runs)
-    found = validation.measured(made, options.measured)
+    runs = [options.folder / f"seed_{seed}" for seed in options.seeds]
+    meta_train(runs, options.seeds, options.config)
+    validation.use_cache(options.folder / "cache")
+    made = candidates(runs)
+    found = validation.measured(made, options.folder / "validation.json")
     scores = {label: validation.score(found, label) for label in made}
     for label, value in scores.items():
         print(label, round(value, 4), validation.summary(found, label))
     chosen = min(scores, key=scores.get)
     print("chosen:", chosen)
-    config = json.loads((options.runs[0] / "config.json").read_text())
+    config = json.loads((runs[0] / "config.json").read_text())
     optimizer = MetaAdam(weights=None, seed=0)
     card = {
         "title": "MetaAdam's controller, meta-learned on mixed small networks",
@@ -63,7 +94,7 @@ def main():
         "trained_on": {
             "families": list(families.training_families()),
             "config": config,
-            "runs": len(options.runs),
+            "seeds": options.seeds,
             "chosen": chosen,
         },
         "evaluation": {
