@@ -3,14 +3,8 @@
 from keras import ops
 
 from keras_meta.optimizers import rate_controller, run_statistics, tensor_statistics
+from keras_meta.optimizers.adam_step import BETAS, EPSILON
 from keras_meta.optimizers.tensor_blocks import TensorBlocks
-
-BETAS = {
-    "m": tensor_statistics.BETA,
-    "s": tensor_statistics.SLOW_BETA,
-    "v": tensor_statistics.SQUARE_BETA,
-}
-EPSILON = 1e-7
 
 
 class StatisticsPlan:

@@ -6,23 +6,18 @@ import keras
 from keras import ops
 
 from keras_meta.optimizers import (
+    adam_step,
     backend_variables,
     rate_controller,
     run_statistics,
     step_guard,
 )
-from keras_meta.optimizers.adam_statistics import (
-    BETAS,
-    EPSILON,
-    StatisticsPlan,
-    adam_statistics,
-)
+from keras_meta.optimizers.adam_statistics import StatisticsPlan, adam_statistics
 from keras_meta.optimizers.argument_checks import check_real_variables, checked_count
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.shipped_weights import shipped_preset
 
 BASE_RATE = 1e-3
-LARGEST_DIRECTION = 1.5  # root mean square; of steady gradients it is at most 1
 WEIGHTS = {"default": "meta_adam_default"}  # to the names of shipped presets
 
 
@@ -207,12 +202,7 @@ class MetaAdam(LearnedOptimizer):
             [state[f"{name}_{i}"] for i in range(len(joined))]
             for name in ("momentum", "velocity")
         ]
-        new_state, means, squares = dict(state), [], []
-        for i, (g, mean, square) in enumerate(zip(joined, *old, strict=True)):
-            mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
-            means.append(mean + (1.0 - BETAS["m"]) * (g - mean))
-            squares.append(square + (1.0 - BETAS["v"]) * (ops.square(g) - square))
-            new_state |= {f"momentum_{i}": means[i], f"velocity_{i}": squares[i]}
+        means, squares = adam_step.averages(joined, old)
         statistics, seen, sizes = adam_statistics(
             plan, old, joined, parameters, state, count, loss, horizon
         )
@@ -220,27 +210,33 @@ class MetaAdam(LearnedOptimizer):
         log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
         bounds = 1.0
         if self.safeguard:
-            bounds, log_rates, seen["guard"] = _guarded(
-                state["guard"], log_rates, sizes, loss
-            )
+            bounds, trust, seen["guard"] = step_guard.held(state["guard"], sizes, loss)
+            log_rates = trust * log_rates
         rates = BASE_RATE * ops.exp(log_rates)
         factors = ops.cast(learning_rate, "float32") * rates * bounds
-        new_state |= {**seen, "path": state["path"] + factors * sizes, "rates": rates}
-        # Adam's corrections of both averages, times the roots below.
-        first = 1.0 - ops.power(BETAS["m"], count)
-        factors = factors * ops.sqrt(1.0 - ops.power(BETAS["v"], count)) / first
-        roots = [ops.sqrt(square) + EPSILON for square in squares]
-        directions = [mean / root for mean, root in zip(means, roots, strict=True)]
-        if not self.mixing:
-            moves = plan.blocks.scaled(directions, factors)
-        else:
+        shares = None
+        if self.mixing:
             shares = rate_controller.mixtures(theta, statistics)
-            moves = plan.blocks.scaled(directions, factors * (1.0 - shares))
-            directions = [g / root for g, root in zip(joined, roots, strict=True)]
-            others = plan.blocks.scaled(directions, factors * shares * first)
-            moves = [a + b for a, b in zip(moves, others, strict=True)]
+        moves = adam_step.moves(
+            plan.blocks, joined, means, squares, factors, count, shares
+        )
         new = [p - move for p, move in zip(parameters, moves, strict=True)]
+        new_state = {**state, **seen, "path": state["path"] + factors * sizes}
+        new_state["rates"] = rates
+        for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
+            new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
         return new, new_state
+
+    def _decayed_update(self, theta, state, gradients, parameters, *args):
+        # Weight decay comes before `update`: a skipped step does not decay either.
+        new, new_state = super()._decayed_update(
+            theta, state, gradients, parameters, *args
+        )
+        if self.weight_decay is None or not self.safeguard:
+            return new, new_state
+        taken = step_guard.was_taken(state["guard"], new_state["guard"])
+        pairs = zip(new, parameters, strict=True)
+        return [ops.where(taken, after, before) for after, before in pairs], new_state
 
     def decay_rates(self, theta, state, parameters):
         """Returns each tensor's rate in the step before."""
@@ -344,14 +340,6 @@ class MetaAdam(LearnedOptimizer):
         if shapes not in self._plans:
             self._plans[shapes] = StatisticsPlan(shapes)
         return self._plans[shapes]
-
-
-def _guarded(guard, log_rates, sizes, loss):
-    """Returns what bounds each tensor's step, rates as far as trusted, the guard."""
-    rising, guard = step_guard.rising_loss(guard, loss[0], loss[1] > 0.0)
-    bounds = ops.minimum(1.0, LARGEST_DIRECTION / sizes)
-    trust, guard = step_guard.trust_after(guard, rising, ops.min(bounds) < 1.0)
-    return bounds, trust * log_rates, guard
 
 
 # So that `compile(optimizer="meta_adam")` works as "adam" does.

@@ -147,6 +147,17 @@ class Safeguarded(LearnedOptimizer):
         new_state["guard"] = guard
         return new, {name: new_state[name] for name in state}
 
+    def _decayed_update(self, theta, state, gradients, parameters, *args):
+        # Weight decay comes before `update`: a skipped step does not decay either.
+        new, new_state = super()._decayed_update(
+            theta, state, gradients, parameters, *args
+        )
+        if self.weight_decay is None:
+            return new, new_state
+        taken = step_guard.was_taken(state["guard"], new_state["guard"])
+        pairs = zip(new, parameters, strict=True)
+        return [ops.where(taken, after, before) for after, before in pairs], new_state
+
     def decay_rates(self, theta, state, parameters):
         """Returns the guarded optimizer's."""
         return self.optimizer.decay_rates(theta, _of(INNER, state), parameters)

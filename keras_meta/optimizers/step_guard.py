@@ -12,6 +12,7 @@ WARM = 20.0  # steps before a loss or a gradient can be called unusual
 RISE = 2.0  # spreads of single losses that the fast mean may lie above the slow one
 SPIKE = 100.0  # times its running mean that a gradient's norm may reach
 RECOVERY = 0.995  # what is left of the distrust after a step without trouble
+LARGEST_DIRECTION = 1.5  # root mean square; of steady gradients it is at most 1
 COUNTERS = ("skipped_steps", "loss_rises", "bounded_steps")
 NAMES = ("distrust", *COUNTERS, "norms", "norm", "losses", "fast", "slow", "square")
 
@@ -62,29 +63,35 @@ def count_skipped(guard, skipped):
     return _vector(parts)
 
 
-def rising_loss(guard, loss, usual):
+def was_taken(before, after):
+    """Whether the step between two states was taken; bool scalar."""
+    place = NAMES.index("skipped_steps")
+    return ops.equal(before[place], after[place])
+
+
+def rising_loss(guard, loss, known):
     """Whether the loss rises against its own recent spread.
 
     Args:
         guard: the state.
-        loss: float32 scalar; only read where `usual`.
-        usual: bool scalar.
+        loss: float32 scalar; only read where `known`.
+        known: bool scalar.
 
     Returns:
         Tuple `(rising, guard)`.
     """
     parts = _parts(guard)
-    loss = ops.where(usual, loss, parts["fast"])
+    loss = ops.where(known, loss, parts["fast"])
     fresh = parts["losses"] == 0.0
     fast = ops.where(fresh, loss, FAST * parts["fast"] + (1.0 - FAST) * loss)
     slow = ops.where(fresh, loss, SLOW * parts["slow"] + (1.0 - SLOW) * loss)
     square = SPREAD * parts["square"] + (1.0 - SPREAD) * ops.square(loss - fast)
     spread = ops.sqrt(parts["square"] + 1e-30)
     rising = ops.logical_and(parts["losses"] >= WARM, fast - slow > RISE * spread)
-    rising = ops.logical_and(rising, usual)
+    rising = ops.logical_and(rising, known)
     for name, value in (("fast", fast), ("slow", slow), ("square", square)):
-        parts[name] = ops.where(usual, value, parts[name])
-    parts["losses"] = parts["losses"] + ops.where(usual, 1.0, 0.0)
+        parts[name] = ops.where(known, value, parts[name])
+    parts["losses"] = parts["losses"] + ops.where(known, 1.0, 0.0)
     parts["loss_rises"] = parts["loss_rises"] + ops.where(rising, 1.0, 0.0)
     return rising, _vector(parts)
 
@@ -106,6 +113,20 @@ def trust_after(guard, rising, bounded):
     parts["distrust"] = ops.where(trouble, 0.5 + 0.5 * distrust, RECOVERY * distrust)
     parts["bounded_steps"] = parts["bounded_steps"] + ops.where(bounded, 1.0, 0.0)
     return 1.0 - parts["distrust"], _vector(parts)
+
+
+def held(guard, sizes, loss):
+    """Returns what bounds Adam's directions, the trust in learned rates, the state.
+
+    Args:
+        guard: the state.
+        sizes: float32 `(tensors,)`, root mean squares of the directions.
+        loss: pair `(value, known)` of float32 scalars.
+    """
+    rising, guard = rising_loss(guard, loss[0], loss[1] > 0.0)
+    bounds = ops.minimum(1.0, LARGEST_DIRECTION / sizes)
+    trust, guard = trust_after(guard, rising, ops.min(bounds) < 1.0)
+    return bounds, trust, guard
 
 
 def counters_of(optimizer):

@@ -198,6 +198,12 @@ def test_a_poisoned_step_is_skipped():
     np.testing.assert_allclose(w.numpy(), clean_w.numpy(), rtol=1e-3)
 
 
+def test_a_skipped_step_does_not_decay_weights_either():
+    w = keras.Variable([1.0, -2.0])
+    MetaAdam(weights=None, weight_decay=0.1).apply([[float("nan"), 0.1]], [w])
+    assert w.numpy().tolist() == [1.0, -2.0]
+
+
 def test_without_the_safeguard_a_poisoned_step_is_taken():
     w = keras.Variable([1.0])
     optimizer = MetaAdam(weights=None, safeguard=False)

@@ -1,0 +1,84 @@
+"""Measures kinds of controllers on the validation tasks, each meta-trained alike.
+
+    python benchmarks/meta_adam/ablation.py [--folder benchmarks/runs/meta_adam]
+
+Each variant is one meta-training run (`train.py`, an hour and a half on one core) of
+the shipped configuration with one thing changed; two run at once, and what was begun
+goes on. Writes `results/meta_adam_ablation.json`.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+
+import backend  # noqa: F401
+import train
+import validation
+
+HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parent))
+
+from recording import machine, write_json  # noqa: E402
+
+VARIANTS = {
+    "linear": {},
+    "linear, another seed": {"seed": 1},
+    "with a hidden layer of 16": {"units": 16},
+    "with the gradient mixed in": {"mixing": True},
+    "without regard to falling behind Adam": {"risk": 0.0},
+}
+AT_ONCE = 2
+
+
+def trained(name, changes, folder):
+    """Starts the meta-training of a variant; returns its folder and the process."""
+    run = folder / "_".join(name.replace(",", "").split())
+    run.mkdir(parents=True, exist_ok=True)
+    config = json.loads(train.CONFIG.read_text()) | changes
+    path = run / "wanted.json"
+    path.write_text(json.dumps(config))
+    command = [sys.executable, str(HERE / "train.py"), f"--run={run}"]
+    return run, subprocess.Popen([*command, f"--config={path}"])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = HERE.parent / "runs" / "meta_adam"
+    parser.add_argument("--folder", type=pathlib.Path, default=default)
+    options = parser.parse_args()
+    validation.use_cache(options.folder / "cache")
+    runs, items = {}, list(VARIANTS.items())
+    for start in range(0, len(items), AT_ONCE):
+        begun = {
+            name: trained(name, changes, options.folder)
+            for name, changes in items[start : start + AT_ONCE]
+        }
+        for name, (run, process) in begun.items():
+            if process.wait() != 0:
+                raise RuntimeError(f"The meta-training of {name!r} failed.")
+            runs[name] = run
+    thetas = {
+        name: validation.load_theta(run / "theta.npz") for name, run in runs.items()
+    }
+    found = validation.measured(thetas, options.folder / "ablation.json")
+    write_json(
+        HERE.parent / "results" / "meta_adam_ablation.json",
+        {
+            "machine": machine(),
+            "tasks": list(found["baselines"]),
+            "rows": {
+                name: {
+                    "changes": VARIANTS[name],
+                    "score": validation.score(found, name),
+                    "ratios": validation.summary(found, name),
+                }
+                for name in VARIANTS
+            },
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

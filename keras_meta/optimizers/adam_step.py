@@ -1,0 +1,59 @@
+"""The arithmetic of Adam on flat blocks, a factor for each tensor.
+
+Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, as in `keras.optimizers.Adam`.
+"""
+
+from keras import ops
+
+from keras_meta.optimizers import tensor_statistics
+
+BETAS = {
+    "m": tensor_statistics.BETA,
+    "s": tensor_statistics.SLOW_BETA,
+    "v": tensor_statistics.SQUARE_BETA,
+}
+EPSILON = 1e-7
+
+
+def averages(gradients, old):
+    """Returns the lists of new momenta and velocities.
+
+    Args:
+        gradients: list of flat tensors.
+        old: pair of lists of flat tensors, momenta and velocities.
+    """
+    means, squares = [], []
+    for g, mean, square in zip(gradients, *old, strict=True):
+        mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
+        means.append(mean + (1.0 - BETAS["m"]) * (g - mean))
+        squares.append(square + (1.0 - BETAS["v"]) * (ops.square(g) - square))
+    return means, squares
+
+
+def moves(blocks, gradients, means, squares, factors, count, shares=None):
+    """Returns each tensor's step, which is to be subtracted.
+
+    Args:
+        blocks: `TensorBlocks`.
+        gradients, means, squares: lists of flat blocks; averages after this step.
+        factors: float32 `(tensors,)`, the learning rates.
+        count: float32 scalar, 1 at the first step.
+        shares: float32 `(tensors,)`, which part of a direction is the gradient
+            instead of the momentum; or None for Adam.
+    """
+    first = 1.0 - ops.power(BETAS["m"], count)
+    # Adam's corrections of both averages.
+    factors = factors * ops.sqrt(1.0 - ops.power(BETAS["v"], count)) / first
+    roots = [ops.sqrt(square) + EPSILON for square in squares]
+    directions = [mean / root for mean, root in zip(means, roots, strict=True)]
+    if shares is None:
+        return blocks.scaled(directions, factors)
+    of_gradients = [g / root for g, root in zip(gradients, roots, strict=True)]
+    return [
+        a + b
+        for a, b in zip(
+            blocks.scaled(directions, factors * (1.0 - shares)),
+            blocks.scaled(of_gradients, factors * shares * first),
+            strict=True,
+        )
+    ]
