@@ -28,7 +28,6 @@ from keras_meta.optimizers import rate_controller, tensor_blocks
 CONFIG = (
     pathlib.Path(keras_meta.__file__).parent / "presets/data/meta_adam_default.json"
 )
-CHECKPOINT_SECONDS = 240.0
 NORM_DECAY = 0.95
 
 
@@ -41,6 +40,8 @@ class Training:
         self.template = rate_controller.zero_theta(config["units"], config["mixing"])
         self.template["decay"] += config["first_decay"]
         chosen = families.training_families()
+        if "families" in config:
+            chosen = {name: chosen[name] for name in config["families"]}
         self.windows = {
             name: evolution.Windows(family, self.template, config)
             for name, family in chosen.items()
@@ -144,7 +145,7 @@ def main():
     parser.add_argument("--run", type=pathlib.Path, required=True)
     parser.add_argument("--config", type=pathlib.Path, default=CONFIG)
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
-    parser.add_argument("--seconds", type=float, default=float("inf"))
+    parser.add_argument("--checkpoint-seconds", type=float, default=240.0)
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(options.run.parent / "cache"))
@@ -175,12 +176,11 @@ def main():
                 f"{float(training.averaged()['decay']):.3f}",
                 flush=True,
             )
-        if now - saved > CHECKPOINT_SECONDS or now - began > options.seconds:
+        if now - saved > options.checkpoint_seconds:
             training.save(path)
             np.savez(options.run / "theta.npz", **training.averaged())
             saved = now
-        if now - began > options.seconds:
-            return
+            print("saved", training.step, flush=True)
     training.save(path)
     np.savez(options.run / "theta.npz", **training.averaged())
     print("done", {k: round(v, 3) for k, v in training.objectives.items()})
