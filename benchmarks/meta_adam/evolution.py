@@ -1,6 +1,10 @@
-"""Antithetic persistent evolution strategies over windows of runs.
+"""Antithetic evolution strategies over windows of runs that go on.
 
-Vicol, Metz & Sohl-Dickstein 2021, arXiv:2112.13835, algorithm 2.
+`"pes"`: persistent evolution strategies, a new perturbation for each window (Vicol,
+Metz & Sohl-Dickstein 2021, arXiv:2112.13835, algorithm 2). `"single"`: one for the
+whole run, whose variance does not grow with the number of windows (Vicol 2023,
+"Low-variance gradient estimation in unrolled computation graphs with ES-Single",
+arXiv:2304.11153).
 """
 
 import functools
@@ -17,7 +21,8 @@ class Windows:
         family: `family.Family`.
         template: dict of arrays, theta's names and shapes.
         settings: dict: `window` (steps), `sigma`, `horizons` (least, greatest),
-            `last_weight` (share of the objective on the last tenth of a run), `risk`.
+            `last_weight` (share of the objective on the last tenth of a run), `risk`,
+            `estimator` (`"pes"` or `"single"`).
     """
 
     def __init__(self, family, template, settings):
@@ -93,6 +98,11 @@ class Windows:
         new = self._new(fresh)
         run = jax.tree.map(lambda a, b: jnp.where(over, a, b), new, run)
         drawn = sigma * jax.random.normal(perturbing, (self.size,))
+        perturbation = run["perturbation"] + drawn
+        if settings["estimator"] == "single":
+            first_window = run["number"] == 0
+            drawn = jnp.where(first_window, drawn, run["perturbation"])
+            perturbation = drawn
         three = jnp.stack([theta + drawn, theta - drawn, jnp.zeros(self.size)])
         thetas = jax.vmap(lambda vector: runs.theta_of(vector, self.template))(three)
         numbers = run["number"] + jnp.arange(window)
@@ -121,7 +131,6 @@ class Windows:
         # The third run is Adam: being behind it counts `risk` times more.
         values = values + settings["risk"] * jnp.maximum(values - values[2], 0.0)
         objective = values * jnp.sqrt(window / run["horizon"])
-        perturbation = run["perturbation"] + drawn
         difference = jnp.clip(objective[0] - objective[1], -1.0, 1.0)
         gradient = perturbation * difference / (2.0 * sigma**2)
         run = dict(

@@ -89,11 +89,19 @@ def training_families():
         c("logistic 784", mlp([784, 10]), flat28, y, 64, pairs=8),
         c("few rows", mlp([49, 24, 10]), flat7[:400], y[:400], 8),
         c("few rows, deep", mlp([196, 32, 32, 10]), flat14[:600], y[:600], 16),
-        c("mlp 784-14", mlp([784, 14, 10]), flat28, y, 8),
+        c("mlp 784-14", mlp([784, 14, 10]), flat28, y, 8, pairs=8, share=1.5),
         c("mlp 400-24x2", mlp([400, 24, 24, 10]), crop, y, 8),
         c("mlp 196-32, large batch", mlp([196, 32, 10]), flat14, y, 256, pairs=6),
-        c("mlp 784-100", mlp([784, 100, 10]), flat28, y, 32, pairs=4, share=1.5),
-        c("mlp 784-64x4", mlp([784] + [64] * 4 + [10]), flat28, y, 32, pairs=4),
+        c("mlp 784-100", mlp([784, 100, 10]), flat28, y, 32, pairs=4, share=2.0),
+        c(
+            "mlp 784-64x4",
+            mlp([784] + [64] * 4 + [10]),
+            flat28,
+            y,
+            32,
+            pairs=4,
+            share=2.0,
+        ),
         c(
             "residual mlp",
             chain(
@@ -200,7 +208,7 @@ def training_families():
             32,
             pairs=6,
             activation=1,
-            share=1.5,
+            share=2.0,
         ),
         c("mlp 400-48x2 layer norm", mlp([400, 48, 48, 10], ln), crop, y, 96, pairs=4),
         r(
@@ -210,7 +218,7 @@ def training_families():
             None,
             32,
             pairs=3,
-            share=1.5,
+            share=2.0,
         ),
         c(
             "omniglot characters",

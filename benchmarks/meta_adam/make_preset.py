@@ -35,13 +35,13 @@ def candidates(runs):
     """Returns dict of label to theta."""
     thetas = {run.name: validation.load_theta(run / "theta.npz") for run in runs}
     mean = {
-        key: np.mean([theta[key] for theta in thetas.values()], axis=0)
+        key: np.asarray(np.mean([t[key] for t in thetas.values()], axis=0), "float32")
         for key in next(iter(thetas.values()))
     }
     made = dict(thetas) if len(runs) > 1 else {}
     for shrink in SHRINKS:
         made[f"mean * {shrink}"] = {
-            key: value if key == "decay" else (shrink * value).astype("float32")
+            key: np.asarray(value * (1.0 if key == "decay" else shrink), "float32")
             for key, value in mean.items()
         }
     return made

@@ -98,11 +98,6 @@ def test_lstm_optimizer(check):
     check_optimizer(functools.partial(LSTMOptimizer, seed=0), [check])
 
 
-@pytest.mark.parametrize("check", available_checks())
-def test_meta_adam(check):
-    check_optimizer(functools.partial(MetaAdam, weights=None, seed=0), [check])
-
-
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_rules_and_settings(name):
     check_optimizer(OTHERS[name], OF_A_SETTING)
@@ -125,10 +120,9 @@ def test_rules_with_state(name):
     check_optimizer(OTHERS[name], OF_STATE)
 
 
-def test_online_with_xla():
-    check_optimizer(
-        OTHERS["meta_sgd_online_linear_layer"], ["fit_with_xla_equals_the_rule"]
-    )
+@pytest.mark.parametrize("name", ["meta_sgd_online_linear_layer", "meta_adam"])
+def test_with_xla(name):
+    check_optimizer(OTHERS[name], ["fit_with_xla_equals_the_rule"])
 
 
 def test_without_a_seed():
