@@ -18,7 +18,6 @@ import pathlib
 import time
 
 import keras
-import numpy as np
 import tensorflow as tf
 from gate_tasks import gate_tasks
 from recording import machine, write_json
@@ -73,7 +72,7 @@ class Trained:
         self.model = task.build()
         self.model.compile(optimizer, loss=task.loss, metrics=task.metrics)
         optimizer.build(self.model.trainable_variables)
-        self.first = [np.array(v) for v in optimizer.variables]
+        self.first = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
 
     def run(self, seed, steps):
         """Trains for `steps` steps; returns what `fit` and `evaluate` report."""
@@ -94,6 +93,7 @@ class Trained:
             data.prefetch(2),
             epochs=epochs,
             steps_per_epoch=steps // epochs,
+            shuffle=False,
             verbose=0,
         ).history
         seconds = time.perf_counter() - began

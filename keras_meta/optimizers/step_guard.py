@@ -8,7 +8,8 @@ from keras import ops
 
 FAST, SLOW, SPREAD = 0.9, 0.985, 0.98  # decays of the loss's running figures
 NORM_DECAY = 0.98
-WARM = 20.0  # steps before a loss or a gradient can be called unusual
+WARM = 20.0  # losses before one can be called a rise
+NORMS_WARM = 3.0  # gradients before one can be called a spike
 RISE = 2.0  # spreads of single losses that the fast mean may lie above the slow one
 SPIKE = 100.0  # times its running mean that a gradient's norm may reach
 RECOVERY = 0.995  # what is left of the distrust after a step without trouble
@@ -44,7 +45,7 @@ def usual_gradient(guard, square_sum, loss):
         finite = ops.logical_and(finite, ops.isfinite(loss))
     norm = ops.where(finite, norm, parts["norm"])
     spike = ops.logical_and(
-        parts["norms"] >= WARM, norm > SPIKE * ops.maximum(parts["norm"], 1e-30)
+        parts["norms"] >= NORMS_WARM, norm > SPIKE * ops.maximum(parts["norm"], 1e-30)
     )
     usual = ops.logical_and(finite, ops.logical_not(spike))
     share = ops.maximum(1.0 - NORM_DECAY, 1.0 / (parts["norms"] + 1.0))
