@@ -103,6 +103,8 @@ def main():
     )
     print(f"with NaN among the rows: {history['optimizer_skipped_steps'][-1]} steps")
     print(f"skipped, see {path}")
+    if options.quick:
+        print("With --quick these numbers mean nothing: they show that it runs.")
 
 
 if __name__ == "__main__":
