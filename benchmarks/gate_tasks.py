@@ -26,6 +26,8 @@ class Task:
         metrics: list of Keras metrics' names.
         batch_size: int.
         long: bool, whether the task is also run for 10,000 steps.
+        xla: bool, `jit_compile` of every run; False where it is slower on a CPU
+            (convolutions, dropout).
     """
 
     build: Callable
@@ -34,6 +36,7 @@ class Task:
     metrics: list
     batch_size: int
     long: bool = False
+    xla: bool = True
 
 
 def gate_tasks():
@@ -61,6 +64,7 @@ def gate_tasks():
             classes,
             accuracy,
             128,
+            xla=False,
         ),
         "fashion cnn": Task(
             models.convolutional,
@@ -68,6 +72,7 @@ def gate_tasks():
             classes,
             accuracy,
             32,
+            xla=False,
         ),
         "fashion resnet": Task(
             models.residual,
@@ -75,6 +80,7 @@ def gate_tasks():
             classes,
             accuracy,
             32,
+            xla=False,
         ),
         "fashion tanh 6 layers": Task(
             models.dense(262, [48] * 6, 10, "tanh"), thirds, classes, accuracy, 32
@@ -88,6 +94,7 @@ def gate_tasks():
             "mse",
             [],
             64,
+            xla=False,
         ),
         "emnist mlp layer norm": Task(
             models.dense(784, [96], 48, "gelu", norm), letter, classes, accuracy, 32
@@ -104,9 +111,21 @@ def gate_tasks():
             True,
         ),
         "emnist cnn batch 8": Task(
-            models.small_convolutional, small, classes, accuracy, 8
+            models.small_convolutional,
+            small,
+            classes,
+            accuracy,
+            8,
+            xla=False,
         ),
-        "emnist separable": Task(models.separable, small, classes, accuracy, 64),
+        "emnist separable": Task(
+            models.separable,
+            small,
+            classes,
+            accuracy,
+            64,
+            xla=False,
+        ),
         "shakespeare gru": Task(
             models.recurrent(layers.GRU, 32, 64, symbols),
             lambda: data.windows(24),
@@ -134,7 +153,12 @@ def gate_tasks():
             lambda: models.bag_of_words(12), data.speakers, classes, accuracy, 32
         ),
         "speakers conv": Task(
-            lambda: models.convolved_words(12), data.speakers, classes, accuracy, 32
+            lambda: models.convolved_words(12),
+            data.speakers,
+            classes,
+            accuracy,
+            32,
+            xla=False,
         ),
         "m4 mlp": Task(
             models.dense(72, [64, 64], 24), data.electricity, "mse", [], 64, True

@@ -70,7 +70,13 @@ class Trained:
     def __init__(self, task, optimizer):
         self.task, self.optimizer = task, optimizer
         self.model = task.build()
-        self.model.compile(optimizer, loss=task.loss, metrics=task.metrics)
+        self.model.compile(
+            optimizer,
+            loss=task.loss,
+            metrics=task.metrics,
+            jit_compile=task.xla,
+            steps_per_execution=10,
+        )
         optimizer.build(self.model.trainable_variables)
         self.first = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
 

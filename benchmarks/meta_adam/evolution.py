@@ -145,5 +145,5 @@ class Windows:
 
 def log_loss(ratio):
     """Returns the logarithm of a loss over a run's first, bounded on both sides."""
-    value = jnp.log(jnp.clip(ratio, 0.0, 4.5) + 0.0005)
+    value = jnp.log(jnp.clip(ratio, 0.0, 4.5) + 0.0001)
     return jnp.where(jnp.isfinite(value), value, 1.5)
