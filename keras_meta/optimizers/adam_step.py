@@ -15,18 +15,23 @@ BETAS = {
 EPSILON = 1e-7
 
 
-def averages(gradients, old):
+def averages(gradients, old, taken=None):
     """Returns the lists of new momenta and velocities.
 
     Args:
         gradients: list of flat tensors.
         old: pair of lists of flat tensors, momenta and velocities.
+        taken: bool scalar, or None: where False, the old ones are returned.
     """
     means, squares = [], []
+    shares = [1.0 - BETAS[name] for name in ("m", "v")]
+    if taken is not None:
+        shares = [ops.where(taken, share, 0.0) for share in shares]
     for g, mean, square in zip(gradients, *old, strict=True):
         mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
-        means.append(mean + (1.0 - BETAS["m"]) * (g - mean))
-        squares.append(square + (1.0 - BETAS["v"]) * (ops.square(g) - square))
+        of_mean, of_square = (ops.cast(share, g.dtype) for share in shares)
+        means.append(mean + of_mean * (g - mean))
+        squares.append(square + of_square * (ops.square(g) - square))
     return means, squares
 
 

@@ -171,38 +171,19 @@ class MetaAdam(LearnedOptimizer):
             tuple(ops.cast(part, "float32") for part in pair)
             for pair in (loss, horizon)
         )
-        arguments = (gradients, parameters, count, learning_rate, loss, horizon)
-        if not self.safeguard:
-            return self._taken(theta, state, *arguments)
-        square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
-        known = ops.where(loss[1] > 0.0, loss[0], 0.0)
-        usual, guard = step_guard.usual_gradient(state["guard"], square_sum, known)
-        state = {**state, "guard": guard}
-        return ops.cond(
-            usual,
-            lambda: self._taken(theta, state, *arguments),
-            lambda: (list(parameters), state),
-        )
-
-    def _taken(
-        self,
-        theta,
-        state,
-        gradients,
-        parameters,
-        count,
-        learning_rate,
-        loss,
-        horizon,
-    ):
-        """Returns new parameters and state of a step that is not skipped."""
         plan = self._plan(parameters)
-        joined = plan.blocks.join(gradients)
+        joined, usual = plan.blocks.join(gradients), None
+        if self.safeguard:
+            known = ops.where(loss[1] > 0.0, loss[0], 0.0)
+            usual, guard = step_guard.usual_gradient(
+                state["guard"], step_guard.square_sum(joined), known
+            )
+            # Of a skipped step nothing may come through, not even as 0 times NaN.
+            joined = [ops.where(usual, g, ops.zeros((), g.dtype)) for g in joined]
         old = [
             [state[f"{name}_{i}"] for i in range(len(joined))]
             for name in ("momentum", "velocity")
         ]
-        means, squares = adam_step.averages(joined, old)
         statistics, seen, sizes = adam_statistics(
             plan, old, joined, parameters, state, count, loss, horizon
         )
@@ -210,10 +191,18 @@ class MetaAdam(LearnedOptimizer):
         log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
         bounds = 1.0
         if self.safeguard:
-            bounds, trust, seen["guard"] = step_guard.held(state["guard"], sizes, loss)
+            bounds, trust, seen["guard"] = step_guard.held(guard, sizes, loss)
             log_rates = trust * log_rates
         rates = BASE_RATE * ops.exp(log_rates)
         factors = ops.cast(learning_rate, "float32") * rates * bounds
+        if self.safeguard:
+            finite = ops.isfinite(ops.sum(factors))
+            lost = ops.logical_and(usual, ops.logical_not(finite))
+            guard = step_guard.count_skipped(guard, lost)
+            usual = ops.logical_and(usual, finite)
+            factors = ops.where(usual, factors, 0.0)
+        # After the statistics: XLA then needs no copies of the old averages.
+        means, squares = adam_step.averages(joined, old, usual)
         shares = None
         if self.mixing:
             shares = rate_controller.mixtures(theta, statistics)
@@ -221,8 +210,11 @@ class MetaAdam(LearnedOptimizer):
             plan.blocks, joined, means, squares, factors, count, shares
         )
         new = [p - move for p, move in zip(parameters, moves, strict=True)]
-        new_state = {**state, **seen, "path": state["path"] + factors * sizes}
-        new_state["rates"] = rates
+        new_state = {**seen, "path": state["path"] + factors * sizes, "rates": rates}
+        if usual is not None:
+            old_state = {**state, "guard": guard}
+            for name, value in new_state.items():
+                new_state[name] = ops.where(usual, value, old_state[name])
         for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
             new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
         return new, new_state

@@ -101,8 +101,8 @@ class Safeguarded(LearnedOptimizer):
         self, theta, state, gradients, parameters, step, learning_rate=1.0, loss=None
     ):
         """Computes one step; see `LearnedOptimizer.update`."""
-        square_sum = sum(ops.sum(ops.square(ops.cast(g, "float32"))) for g in gradients)
-        usual, guard = step_guard.usual_gradient(state["guard"], square_sum, loss)
+        square = step_guard.square_sum(gradients)
+        usual, guard = step_guard.usual_gradient(state["guard"], square, loss)
         gradients = [ops.where(usual, g, ops.zeros_like(g)) for g in gradients]
         seen = None if loss is None else ops.where(usual, loss, 0.0)
         inner, adam = _of(INNER, state), _of(ADAM, state)

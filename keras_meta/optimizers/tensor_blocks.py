@@ -88,11 +88,8 @@ class TensorBlocks:
 
     def _row(self, values, index):
         """Returns the sample of a tensor that is a block."""
-        count, stride = int(self.counts[index]), self._strides[index]
-        if count < self._sizes[index]:
-            runs = count // RUN
-            values = ops.reshape(values[: runs * stride * RUN], (runs, stride * RUN))
-            values = ops.reshape(values[:, :RUN], (-1,))
+        if int(self.counts[index]) < self._sizes[index]:
+            values = ops.take(values, self._places(index), axis=0)
         return values
 
     def _index(self, block):
@@ -100,11 +97,15 @@ class TensorBlocks:
         index = np.zeros((len(block), self.width), "int32")
         start = 0
         for row, i in zip(index, block, strict=True):
-            place = np.arange(int(self.counts[i]))
-            row[: len(place)] = start + place // RUN * self._strides[i] * RUN
-            row[: len(place)] += place % RUN
+            places = self._places(i)
+            row[: len(places)] = start + places
             start += self._sizes[i]
         return index
+
+    def _places(self, index):
+        """Returns which entries of a flat tensor are its sample: int32 vector."""
+        place = np.arange(int(self.counts[index]), dtype="int32")
+        return place // RUN * self._strides[index] * RUN + place % RUN
 
 
 def _grouped(sizes):
