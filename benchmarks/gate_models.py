@@ -41,7 +41,7 @@ def residual():
     inputs = keras.Input((14, 14, 1))
     x = layers.Conv2D(16, 3, padding="same", use_bias=False)(inputs)
     x = layers.ReLU()(layers.BatchNormalization()(x))
-    for stride in (1, 2):
+    for stride in (2, 1):
         skip = x
         x = layers.Conv2D(16, 3, stride, padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))

@@ -93,11 +93,16 @@ def gate_tasks():
             data.reshaped(data.fashion, data.halved, lambda x: x),
             "mse",
             [],
-            64,
+            32,
             xla=False,
         ),
         "emnist mlp layer norm": Task(
-            models.dense(784, [96], 48, "gelu", norm), letter, classes, accuracy, 32
+            models.dense(784, [96], 48, "gelu", norm),
+            letter,
+            classes,
+            accuracy,
+            32,
+            True,
         ),
         "emnist selu 8 layers": Task(
             models.dense(784, [64] * 8, 48, "selu"), letter, classes, accuracy, 256
@@ -123,7 +128,7 @@ def gate_tasks():
             small,
             classes,
             accuracy,
-            64,
+            32,
             xla=False,
         ),
         "shakespeare gru": Task(
@@ -146,7 +151,6 @@ def gate_tasks():
             classes,
             accuracy,
             16,
-            True,
         ),
         "shakespeare n-gram": Task(ngram, last, classes, accuracy, 64, True),
         "speakers bag of words": Task(
