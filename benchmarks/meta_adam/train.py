@@ -146,6 +146,7 @@ def main():
     parser.add_argument("--config", type=pathlib.Path, default=CONFIG)
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--checkpoint-seconds", type=float, default=240.0)
+    parser.add_argument("--until", type=int, help="stop after so many meta-steps")
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(options.run.parent / "cache"))
@@ -161,7 +162,8 @@ def main():
         print("goes on at meta-step", training.step, flush=True)
     writer = tf.summary.create_file_writer(str(options.run / "tensorboard"))
     began = saved = time.monotonic()
-    while training.step < config["meta_steps"]:
+    last = min(options.until or config["meta_steps"], config["meta_steps"])
+    while training.step < last:
         name, objective, finite = training.meta_step()
         now = time.monotonic()
         if training.step % 100 == 0:

@@ -27,12 +27,12 @@ class MetaAdam(LearnedOptimizer):
 
     `w <- w - learning_rate * 0.001 * factor * m^ / (sqrt(v^) + 1e-7)`, Adam's own
     direction (Kingma & Ba 2015, arXiv:1412.6980, algorithm 1, betas 0.9 and 0.999),
-    with a factor in (1/10, 10) for each tensor at each step. A linear map, the same
+    with a factor in (1/10, 10) for each tensor at each step. A small network, the same
     for all tensors of all models, makes it of cheap statistics: how large gradient,
     momenta and weights are, how they lie to one another, the tensor's shape, the step,
     and, where they are known, the horizon and how the loss falls
-    (`keras_meta.optimizers.rate_controller.NAMES`). The map was meta-learned on small
-    training runs of many kinds; all of theta zero is exactly
+    (`keras_meta.optimizers.rate_controller.NAMES`). The network was meta-learned on
+    small training runs of many kinds; with its output weights zero it is exactly
     `keras.optimizers.Adam(0.001)`.
 
     Statistics are taken of at most 8,192 weights of a model, or 256 of a tensor. The
@@ -53,10 +53,10 @@ class MetaAdam(LearnedOptimizer):
         weights: `"default"`, for the controller that ships, or None, for the one that
             is exactly Adam, which meta-training starts from. For weights of your own
             see `from_preset`.
-        hidden_units: int >= 0, of a hidden layer beside the linear map. Default 0.
+        hidden_units: int >= 0, of the hidden layer beside a linear map. Default 16,
+            which the weights that ship have.
         mixing: bool, whether the controller also mixes up to half of the gradient
-            into each tensor's direction. Default False. Both are for meta-training:
-            what ships has neither.
+            into each tensor's direction. Default False: what ships does not.
         **kwargs: see `LearnedOptimizer`. Weight decay is decoupled and multiplied by
             each tensor's rate, as AdamW's is by its learning rate.
 
@@ -86,7 +86,7 @@ class MetaAdam(LearnedOptimizer):
         total_steps=None,
         safeguard=True,
         weights="default",
-        hidden_units=0,
+        hidden_units=16,
         mixing=False,
         **kwargs,
     ):

@@ -23,7 +23,8 @@ def zero_theta(units=0, mixing=False):
     """Returns the controller that leaves Adam alone: dict of float32 arrays.
 
     Args:
-        units: int >= 0, of a hidden layer whose output is added to the linear map.
+        units: int >= 0, of a hidden layer whose output is added to the linear map; its
+            own weights are drawn (the same ones at each call), those of its output 0.
         mixing: bool, whether the controller mixes the gradient into the direction.
     """
     theta = {
@@ -68,8 +69,8 @@ def inputs(of_tensors, static, weights, of_run):
 def log_rates(theta, statistics):
     """Returns the logarithm of each tensor's factor on Adam's rate: `(tensors,)`.
 
-    `log 10 * tanh(x . w / log 10)`: nearly linear, and never more than 10 times up or
-    down.
+    `log 10 * tanh(y / log 10)`, never more than 10 times up or down, with
+    `y = x . w + u . tanh(x K + b)`.
     """
     bound = math.log(LARGEST_FACTOR)
     value = ops.matmul(statistics, theta["rate"])
