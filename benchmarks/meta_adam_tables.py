@@ -63,7 +63,8 @@ def meta_adam_ablation():
         known = ", horizon known" if known == "1" else ""
         columns.append(f"{int(steps):,} steps{known}")
     return (
-        f"{markdown(['controller', *columns, 'score'], rows)}\n\nFinal training losses "
+        f"{markdown(['controller', *columns, 'score'], rows)}\n\nAfter "
+        f"{results['meta_steps']:,} meta-steps each. Final training losses "
         f"beside Adam(0.001)'s on {len(results['tasks'])} validation tasks: geometric "
         "mean (worst task). The score, by which a controller is chosen, is the mean "
         "ratio, and half of the worst task's where that is above 1. "

@@ -217,7 +217,7 @@ class MetaAdam(LearnedOptimizer):
                 new_state[name] = ops.where(usual, value, old_state[name])
         for i, (mean, square) in enumerate(zip(means, squares, strict=True)):
             new_state |= {f"momentum_{i}": mean, f"velocity_{i}": square}
-        return new, new_state
+        return new, {**state, **new_state}
 
     def _decayed_update(self, theta, state, gradients, parameters, *args):
         # Weight decay comes before `update`: a skipped step does not decay either.

@@ -20,7 +20,7 @@ from keras_meta.testing.optimizer_problem import fit, make_model
 
 def steered(**kwargs):
     optimizer = MetaAdam(weights=None, seed=0, **kwargs)
-    theta = rate_controller.zero_theta()
+    theta = rate_controller.zero_theta(16)
     theta["rate"] += 0.1 * np.random.default_rng(0).normal(size=theta["rate"].shape)
     theta["rate"][["loss" in name for name in rate_controller.NAMES]] = 0.0
     optimizer.set_theta(theta)

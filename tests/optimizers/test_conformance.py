@@ -51,7 +51,7 @@ class Steered(MetaAdam):
     """
 
     def initial_theta(self, shapes, seed):
-        theta = rate_controller.zero_theta()
+        theta = rate_controller.zero_theta(16)
         theta["rate"] += 0.1 * np.random.default_rng(0).normal(size=theta["rate"].shape)
         theta["rate"][["loss" in name for name in rate_controller.NAMES]] = 0.0
         return theta

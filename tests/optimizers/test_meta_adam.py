@@ -16,7 +16,7 @@ LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 def theta_with(**values):
     """Returns a controller that is zero but for some statistics' weights."""
-    theta = rate_controller.zero_theta()
+    theta = rate_controller.zero_theta(16)
     for name, value in values.items():
         if name == "decay":
             theta["decay"] += value
@@ -121,7 +121,7 @@ def test_each_tensor_has_a_rate_of_its_own():
 
 def test_the_rates_stay_within_ten_times_adams():
     for sign in (1.0, -1.0):
-        theta = rate_controller.zero_theta()
+        theta = rate_controller.zero_theta(16)
         theta["rate"] += 100.0 * sign
         optimizer = controlled(theta, safeguard=False)
         trained(optimizer, epochs=1)
@@ -146,7 +146,7 @@ def test_the_scale_of_the_loss_does_not_matter():
     random = np.random.default_rng(0)
     theta = {
         name: 0.1 * random.normal(size=array.shape).astype("float32")
-        for name, array in rate_controller.zero_theta().items()
+        for name, array in rate_controller.zero_theta(16).items()
     }
     runs = []
     for scale in (1.0, 100.0):
@@ -247,14 +247,14 @@ def test_variables_that_cannot_be_trained_are_named():
 
 def test_a_preset_of_another_controller_is_refused(tmp_path):
     path = tmp_path / "other.kmeta"
-    theta = rate_controller.zero_theta()
+    theta = rate_controller.zero_theta(16)
     theta["rate"] = theta["rate"][:-3]
     card = {"optimizer": keras.saving.serialize_keras_object(MetaAdam(weights=None))}
     Preset(card, theta).save(path)
     with pytest.raises(ValueError, match="belong to another controller"):
         MetaAdam.from_preset(path)
     with pytest.raises(ValueError, match="holds a `MetaAdam`, not a `LSTMOptimizer`"):
-        theta = rate_controller.zero_theta()
+        theta = rate_controller.zero_theta(16)
         Preset(card, theta).save(path)
         keras_meta.LSTMOptimizer.from_preset(path)
 
@@ -319,7 +319,7 @@ def test_a_direction_out_of_its_range_is_bounded():
 
 
 def test_mixing_adds_the_gradient_by_hand():
-    theta = rate_controller.zero_theta(mixing=True)
+    theta = rate_controller.zero_theta(16, mixing=True)
     theta["mixing"][rate_controller.NAMES.index("one")] = 0.5
     optimizer = MetaAdam(weights=None, seed=0, mixing=True)
     optimizer.set_theta(theta)
