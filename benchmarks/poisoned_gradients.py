@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from gate_tasks import gate_tasks
 from recording import machine, write_json
+from release_gate import Trained
 
 import keras_meta
 
@@ -60,20 +61,26 @@ def batches(x, y, size, steps, poison, seed):
     data = tf.data.Dataset.from_generator(
         draw, output_signature=(*signature, tf.TensorSpec((size,), "float32"))
     )
+    data = data.apply(tf.data.experimental.assert_cardinality(steps))
     return data, permuted if late.any() else y
 
 
-def final_loss(task, made, poison, seed, steps):
+def final_loss(trained, poison, seed, steps):
     """Returns the clean loss at the end, and the safeguard's counters."""
-    keras.utils.set_random_seed(seed)
+    trained.start(seed)
+    task, model = trained.task, trained.model
     x, y, _, _ = task.data()
-    model = task.build()
-    model.compile(made(), loss=task.loss)
     data, labels = batches(x, y, task.batch_size, steps, poison, seed)
-    model.fit(data.prefetch(2), verbose=0)
-    loss = model.evaluate(x[:EVALUATED], labels[:EVALUATED], verbose=0, batch_size=500)
+    model.fit(data.prefetch(2), shuffle=False, verbose=0)
+    scores = model.evaluate(
+        x[:EVALUATED],
+        labels[:EVALUATED],
+        verbose=0,
+        batch_size=500,
+        return_dict=True,
+    )
     counters = getattr(model.optimizer, "safeguard_counters", {})
-    return float(loss), counters
+    return float(scores["loss"]), counters
 
 
 def main():
@@ -89,12 +96,13 @@ def main():
         names, steps, seeds = TASKS[:1], 20, (0,)
     rows = []
     for name in names:
+        kept = {
+            label: Trained(tasks[name], made()) for label, made in OPTIMIZERS.items()
+        }
         for poison in POISONS:
             row = {"task": name, "poison": poison, "losses": {}, "counters": {}}
-            for label, made in OPTIMIZERS.items():
-                runs = [
-                    final_loss(tasks[name], made, poison, seed, steps) for seed in seeds
-                ]
+            for label, trained in kept.items():
+                runs = [final_loss(trained, poison, seed, steps) for seed in seeds]
                 # JSON knows no NaN: a run that did not stay finite is null.
                 losses = [loss if np.isfinite(loss) else None for loss, _ in runs]
                 row["losses"][label] = losses

@@ -80,16 +80,19 @@ class Trained:
         optimizer.build(self.model.trainable_variables)
         self.first = [keras.ops.convert_to_numpy(v) for v in optimizer.variables]
 
-    def run(self, seed, steps):
-        """Trains for `steps` steps; returns what `fit` and `evaluate` report."""
+    def start(self, seed):
+        """Takes the first weights of a seed; the compiled functions are kept."""
         keras.utils.set_random_seed(seed)
-        # First weights of this seed; the compiled functions are kept.
         for variable, fresh in zip(
             self.model.variables, self.task.build().variables, strict=True
         ):
             variable.assign(fresh)
         for variable, array in zip(self.optimizer.variables, self.first, strict=True):
             variable.assign(array)
+
+    def run(self, seed, steps):
+        """Trains for `steps` steps; returns what `fit` and `evaluate` report."""
+        self.start(seed)
         x, y, *validation = self.task.data()
         data = tf.data.Dataset.from_tensor_slices((x, y))
         data = data.shuffle(len(x), seed=seed).repeat().batch(self.task.batch_size)

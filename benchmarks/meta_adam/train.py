@@ -29,6 +29,7 @@ CONFIG = (
     pathlib.Path(keras_meta.__file__).parent / "presets/data/meta_adam_default.json"
 )
 NORM_DECAY = 0.95
+FOCUS_BOUNDS = (-0.25, 0.75)  # of the objective less Adam's, in logarithms
 
 
 class Training:
@@ -71,7 +72,7 @@ class Training:
         key = jax.random.fold_in(self.key, self.step)
         names = list(self.windows)
         random = np.random.default_rng([self.config["seed"], self.step])
-        name = names[random.choice(len(names), p=self.shares)]
+        name = names[random.choice(len(names), p=self.chances())]
         window = self.windows[name]
         if name not in self.states:
             self.states[name] = window.start(key)
@@ -95,6 +96,19 @@ class Training:
         self.theta.assign(self.theta + rate * (self.first - self.theta))
         self.step += 1
         return name, objective, float(finite)
+
+    def chances(self):
+        """Returns each family's chance of the next turn.
+
+        From meta-step `focus_from` on, the ones that are behind Adam come more often:
+        their gradients, of the length of all others', would else be outvoted.
+        """
+        if self.step < self.config["focus_from"]:
+            return self.shares
+        ahead = [self.objectives.get(name, 0.0) for name in self.windows]
+        weights = np.exp(self.config["focus"] * np.clip(ahead, *FOCUS_BOUNDS))
+        chances = self.shares * weights
+        return chances / chances.sum()
 
     def averaged(self):
         """Returns the running mean of theta, a dict of arrays."""
