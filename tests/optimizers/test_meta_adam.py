@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_meta
 from keras_meta.optimizers import MetaAdam, rate_controller
@@ -205,6 +206,42 @@ def test_a_poisoned_step_is_skipped():
             clean.apply([gradient], [clean_w])
     assert optimizer.safeguard_counters["skipped_steps"] == 3
     np.testing.assert_allclose(w.numpy(), clean_w.numpy(), rtol=1e-3)
+
+
+@pytest.mark.parametrize("jit", [None, False, True], ids=["eager", "graph", "xla"])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e9])
+def test_of_a_skipped_step_only_the_counters_remain(jit, bad):
+    random = np.random.default_rng(0)
+    shapes = [(200, 200), (200,), (200, 3), (3,), ()]
+    weights = [keras.Variable(random.normal(size=shape)) for shape in shapes]
+    optimizer = MetaAdam(weight_decay=0.01)
+    optimizer.build(weights)
+
+    def step(*gradients):
+        optimizer.apply(list(gradients), weights)
+
+    if jit is not None:
+        step = tf.function(step, jit_compile=jit)
+    drawn = [random.normal(size=shape).astype("float32") for shape in shapes]
+    for _ in range(4):
+        step(*[tf.constant(g) for g in drawn])
+    states = zip(optimizer._state_keys, optimizer._state_variables, strict=True)
+    kept = [state for key, state in states if key != ("guard", None)] + weights
+    before = [np.array(variable) for variable in kept]
+    drawn[2][5, 1] = bad
+    step(*[tf.constant(g) for g in drawn])
+    for old, variable in zip(before, kept, strict=True):
+        np.testing.assert_array_equal(np.array(variable), old)
+    assert optimizer.safeguard_counters["skipped_steps"] == 1
+    assert optimizer.iterations == 5
+
+
+def test_a_step_of_a_rate_that_is_not_finite_is_skipped():
+    w = keras.Variable([1.0, -2.0])
+    optimizer = MetaAdam(learning_rate=lambda: float("nan"))
+    optimizer.apply([[0.1, 0.2]], [w])
+    assert w.numpy().tolist() == [1.0, -2.0]
+    assert optimizer.safeguard_counters["skipped_steps"] == 1
 
 
 def test_a_skipped_step_does_not_decay_weights_either():
