@@ -69,7 +69,7 @@ class Gate:
             "best of 5 constant Adam": best("Adam "),
             "best of 5 AdamW": best("AdamW "),
             "best of 5 Adam, cosine": best("Adam ", cosine=True),
-            "best of 5 ScheduleFreeAdamW": best("ScheduleFreeAdamW "),
+            "best of 3 ScheduleFreeAdamW": best("ScheduleFreeAdamW "),
             "best of 5 SGD, momentum": best("SGD momentum "),
         }
 
@@ -203,7 +203,7 @@ SHORT = {
     "best of 5 constant Adam": "best constant",
     "Adam(0.003), cosine": "0.003, cosine",
     "best of 5 Adam, cosine": "best, cosine",
-    "best of 5 ScheduleFreeAdamW": "best schedule-free",
+    "best of 3 ScheduleFreeAdamW": "best schedule-free",
     "best of 5 SGD, momentum": "best SGD",
 }
 

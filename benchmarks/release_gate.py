@@ -1,9 +1,9 @@
 """The release gate: MetaAdam beside tuned optimizers, on tasks that it never saw.
 
 Every run is plain `compile` and `fit` of a Keras model, 3 seeds, 200 and 2,000 steps
-(10,000 for the long tasks). Baselines: Adam, AdamW, ScheduleFreeAdamW and SGD with
-momentum on a grid of five rates each, Adam's with cosine decay too. Final loss: the
-mean over the last twentieth of the steps, as `fit` reports it. Runs are kept in
+(10,000 for the long tasks). Baselines: Adam, AdamW and SGD with momentum on a grid of
+five rates each, ScheduleFreeAdamW on three, Adam's with cosine decay too. Final loss:
+the mean over the last twentieth of the steps, as `fit` reports it. Runs are kept in
 `--runs`, one file a task, so that a program that was stopped goes on; those of other
 weights of MetaAdam are run again. Writes `results/release_gate.json`.
 
@@ -31,7 +31,7 @@ PARTS = 20  # epochs of a run
 RATES = {
     "Adam": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
     "AdamW": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
-    "ScheduleFreeAdamW": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "ScheduleFreeAdamW": (1e-3, 2.5e-3, 1e-2),  # 0.0025 is Keras' default
     "SGD momentum": (1e-3, 1e-2, 3e-2, 1e-1, 3e-1),
 }
 WITH_CURVES = ("MetaAdam", "Adam 0.001")
@@ -89,6 +89,11 @@ class Trained:
             variable.assign(fresh)
         for variable, array in zip(self.optimizer.variables, self.first, strict=True):
             variable.assign(array)
+        if isinstance(self.optimizer, keras.optimizers.ScheduleFreeAdamW):
+            # Its momenta begin where the weights do.
+            weights = self.model.trainable_variables
+            for slot, weight in zip(self.optimizer._momentums, weights, strict=True):
+                slot.assign(weight)
 
     def run(self, seed, steps):
         """Trains for `steps` steps; returns what `fit` and `evaluate` report."""
@@ -122,11 +127,11 @@ class Trained:
 class Results:
     """What was run already of one task, in a file."""
 
-    def __init__(self, path, weights):
-        self.path = path
-        self.rows = json.loads(path.read_text()) if path.exists() else {}
+    def __init__(self, folder, name, task, weights):
+        self.path = folder / f"{name.replace(' ', '_')}_{fingerprint(task)}.json"
+        self.rows = json.loads(self.path.read_text()) if self.path.exists() else {}
         for key, row in list(self.rows.items()):
-            if row.get("weights", weights) != weights:
+            if weights is not None and row.get("weights", weights) != weights:
                 del self.rows[key]
 
     def missing(self, key):
@@ -144,6 +149,17 @@ class Results:
         partial = self.path.with_suffix(".partial")
         partial.write_text(json.dumps(self.rows))
         partial.replace(self.path)
+
+
+def fingerprint(task):
+    """Returns a short name of a task's model, loss and batches."""
+    layers = [
+        (type(layer).__name__, [list(weight.shape) for weight in layer.weights])
+        for layer in task.build().layers
+    ]
+    loss = getattr(task.loss, "name", task.loss)
+    text = json.dumps([layers, loss, task.batch_size])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def rounded(value):
@@ -208,10 +224,12 @@ def main():
     parser.add_argument("--part", default="0/1", help="this part of the tasks, of N")
     parser.add_argument("--only", choices=("baselines", "learned"))
     parser.add_argument("--weights", help="a .kmeta file instead of those that ship")
-    parser.add_argument("--runs", type=pathlib.Path, default=HERE / "runs" / "gate")
+    parser.add_argument("--runs", type=pathlib.Path, help="default: runs/gate")
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--output", default=HERE / "results" / "release_gate.json")
     options = parser.parse_args()
+    if options.runs is None:
+        options.runs = HERE / "runs" / ("gate_quick" if options.quick else "gate")
     options.runs.mkdir(parents=True, exist_ok=True)
 
     def made(**kwargs):
@@ -225,8 +243,7 @@ def main():
     chosen = options.tasks or list(tasks)[part::parts]
     for name in chosen:
         task = tasks[name]
-        path = options.runs / f"{name.replace(' ', '_')}.json"
-        results = Results(path, weights)
+        results = Results(options.runs, name, task, weights)
         lengths = LENGTHS + ((LONG,) if task.long else ())
         seeds = SEEDS
         if options.quick:
@@ -240,10 +257,8 @@ def main():
         print(name, f"{time.perf_counter() - began:.0f} s", flush=True)
     if not options.tasks and parts == 1 and not options.only:
         rows = {
-            name: json.loads(
-                (options.runs / f"{name.replace(' ', '_')}.json").read_text()
-            )
-            for name in tasks
+            name: Results(options.runs, name, task, weights).rows
+            for name, task in tasks.items()
         }
         write_json(
             options.output, {"machine": machine(), "weights": weights, "rows": rows}
