@@ -36,7 +36,10 @@ def trained(name, changes, folder, meta_steps):
     """Starts the meta-training of a variant; returns its folder and the process."""
     run = folder / "_".join(name.replace(",", "").split())
     run.mkdir(parents=True, exist_ok=True)
-    config = json.loads(train.CONFIG.read_text()) | changes
+    shipped = json.loads(train.CONFIG.read_text())
+    config = shipped | changes
+    if changes and config == shipped:
+        raise ValueError(f"Variant {name!r} must differ from what ships: {changes}.")
     path = run / "wanted.json"
     path.write_text(json.dumps(config))
     command = [sys.executable, str(HERE / "train.py"), f"--run={run}"]

@@ -70,7 +70,8 @@ def _vectors(blocks, old, gradients, parameters, state, count):
     m = m0 + (1.0 - BETAS["m"]) * (g - m0)
     v = v0 + (1.0 - BETAS["v"]) * (ops.square(g) - v0)
     slow = BETAS["s"] * state["slow_momentum"] + (1.0 - BETAS["s"]) * g
-    start = ops.where(count == 1.0, p, state["start"])
+    still = ops.expand_dims(state["path"] == 0.0, 1)  # has not moved yet
+    start = ops.where(still, p, state["start"])
     before = ops.maximum(count - 1.0, 1.0)
     # Roots of what is kept away from 0: else their derivative is infinite.
     root, root0 = (ops.sqrt(ops.maximum(part, 1e-30)) for part in (v, v0))

@@ -26,7 +26,7 @@ def averages(gradients, old, taken=None):
     means, squares = [], []
     shares = [1.0 - BETAS[name] for name in ("m", "v")]
     if taken is not None:
-        shares = [ops.where(taken, share, 0.0) for share in shares]
+        shares = [share * ops.cast(taken, "float32") for share in shares]
     for g, mean, square in zip(gradients, *old, strict=True):
         mean, square = ops.cast(mean, g.dtype), ops.cast(square, g.dtype)
         of_mean, of_square = (ops.cast(share, g.dtype) for share in shares)

@@ -40,7 +40,7 @@ def checked_number(name, value, lowest, end, low=True):
 
 
 def check_real_variables(variables, class_name):
-    """Raises ValueError unless there are variables, all of them real numbers."""
+    """Raises ValueError unless there are variables, of real numbers and not empty."""
     variables = list(variables)
     if not variables:
         raise ValueError(
@@ -54,4 +54,10 @@ def check_real_variables(variables, class_name):
             raise ValueError(
                 f"A {class_name} trains variables of real numbers only. Received: "
                 f"{getattr(variable, 'path', variable.name)!r} of dtype {dtype}."
+            )
+        if 0 in tuple(variable.shape):
+            raise ValueError(
+                f"A {class_name} cannot train a variable without entries. Received: "
+                f"{getattr(variable, 'path', variable.name)!r} of shape "
+                f"{tuple(variable.shape)}. Set its `trainable` to False."
             )

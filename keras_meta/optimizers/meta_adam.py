@@ -35,21 +35,22 @@ class MetaAdam(LearnedOptimizer):
     small training runs of many kinds; with its output weights zero it is exactly
     `keras.optimizers.Adam(0.001)`.
 
-    Statistics are taken of at most 8,192 weights of a model, or 256 of a tensor. The
-    state is two slots a weight, and two of that sample.
+    Statistics are taken of a sample of each tensor, 8,192 weights in all, but not less
+    than 256 of a tensor. The state is two slots a weight, and two of that sample.
 
     Args:
         learning_rate: float, schedule or callable; multiplies the learned step.
             Default 1.0: nothing to tune.
         total_steps: int >= 1 or None, how many steps the run will take: rates then
             fall towards its end. A run that goes on beyond it keeps its last rates,
-            and says so once. Default None: not known, and no decay is promised.
+            and says so once: when `fit` ends, or at once in an eager loop. Default
+            None: not known, and no decay is promised.
         safeguard: bool, whether to watch over the steps. Steps whose gradient or
             loss is not finite, or whose gradient is 100 times as large as usual, are
             skipped. When the loss rises by more than two of its own recent spreads, or
-            a tensor's direction is larger than 1.5 (root mean square; it is scaled
-            down to that), the rates go back towards Adam's, and return slowly. See
-            `safeguard_counters`. Default True.
+            Adam's direction of a tensor is larger than 1.5 (root mean square; its rate
+            is then at most Adam's), the rates go back towards Adam's, and return
+            slowly. See `safeguard_counters`. Default True.
         weights: `"default"`, for the controller that ships, or None, for the one that
             is exactly Adam, which meta-training starts from. For weights of your own
             see `from_preset`.
@@ -93,15 +94,18 @@ class MetaAdam(LearnedOptimizer):
         super().__init__(learning_rate=learning_rate, **kwargs)
         if total_steps is not None:
             total_steps = checked_count("total_steps", total_steps)
-        if not isinstance(safeguard, bool):
-            raise ValueError(
-                "Argument `safeguard` must be True or False. Received: "
-                f"safeguard={safeguard!r}."
-            )
+        for name, value in (("safeguard", safeguard), ("mixing", mixing)):
+            if not isinstance(value, bool):
+                raise ValueError(
+                    f"Argument `{name}` must be True or False. Received: "
+                    f"{name}={value!r}."
+                )
         self.total_steps = total_steps
         self.safeguard = safeguard
-        self.hidden_units = hidden_units and checked_count("hidden_units", hidden_units)
-        self.mixing = bool(mixing)
+        self.hidden_units = 0
+        if hidden_units != 0:
+            self.hidden_units = checked_count("hidden_units", hidden_units)
+        self.mixing = mixing
         self._plans = {}
         self._told_of_end = False
         preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
@@ -188,19 +192,18 @@ class MetaAdam(LearnedOptimizer):
             plan, old, joined, parameters, state, count, loss, horizon
         )
         log_rates = rate_controller.log_rates(theta, statistics)
-        log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
-        bounds = 1.0
         if self.safeguard:
-            bounds, trust, seen["guard"] = step_guard.held(guard, sizes, loss)
-            log_rates = trust * log_rates
+            log_rates, seen["guard"] = step_guard.held(guard, sizes, log_rates, loss)
+        # No distrust gives up the fall towards a known end.
+        log_rates = log_rates + rate_controller.log_decay(theta, count, *horizon)
         rates = BASE_RATE * ops.exp(log_rates)
-        factors = ops.cast(learning_rate, "float32") * rates * bounds
+        factors = ops.cast(learning_rate, "float32") * rates
         if self.safeguard:
             finite = ops.isfinite(ops.sum(factors))
             lost = ops.logical_and(usual, ops.logical_not(finite))
             guard = step_guard.count_skipped(guard, lost)
             usual = ops.logical_and(usual, finite)
-            factors = ops.where(usual, factors, 0.0)
+            factors = ops.where(usual, factors, ops.zeros_like(factors))
         # After the statistics: XLA then needs no copies of the old averages.
         means, squares = adam_step.averages(joined, old, usual)
         shares = None
@@ -245,6 +248,9 @@ class MetaAdam(LearnedOptimizer):
         mask = blocks.take([ops.cast(mask, "float32") for mask in masks]) > 0.5
         for name in ("slow_momentum", "start"):
             kept[name] = ops.where(mask, new_state[name], state[name])
+        # The first entry of each sample stands for its tensor.
+        for name in ("path", "rates", "turns"):
+            kept[name] = ops.where(mask[:, 0], new_state[name], state[name])
         return kept
 
     @property
@@ -259,7 +265,10 @@ class MetaAdam(LearnedOptimizer):
 
     @property
     def rates(self):
-        """float32 array: the rate of each trainable variable at the last step."""
+        """float32 array: each trainable variable's rate at the last step.
+
+        Before `learning_rate`, which multiplies it. None before the first step.
+        """
         variables = zip(self._state_keys, self._state_variables, strict=True)
         found = dict(variables).get(("rates", None))
         return None if found is None else ops.convert_to_numpy(found)
@@ -294,7 +303,7 @@ class MetaAdam(LearnedOptimizer):
     def finalize_variable_values(self, var_list):
         """As Keras'; `fit` calls it at its end."""
         super().finalize_variable_values(var_list)
-        self._tell_of_end(self.iterations)
+        self.tell_of_end(self.iterations)
 
     def get_config(self):
         config = super().get_config()
@@ -312,9 +321,10 @@ class MetaAdam(LearnedOptimizer):
     def _backend_update_step(self, *args):
         super()._backend_update_step(*args)
         if backend_variables.is_eager(self.iterations):
-            self._tell_of_end(self.iterations + 1)
+            self.tell_of_end(self.iterations + 1)
 
-    def _tell_of_end(self, steps):
+    def tell_of_end(self, steps):
+        """Warns, once, if a run of so many steps has outrun its horizon."""
         if self.total_steps is None or self._told_of_end:
             return
         if int(ops.convert_to_numpy(steps)) > self.total_steps:

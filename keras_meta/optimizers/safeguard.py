@@ -180,6 +180,12 @@ class Safeguarded(LearnedOptimizer):
         check_real_variables(variables, type(self).__name__)
         super().build(variables)
 
+    def finalize_variable_values(self, var_list):
+        """As Keras'; `fit` calls it at its end."""
+        super().finalize_variable_values(var_list)
+        if hasattr(self.optimizer, "tell_of_end"):
+            self.optimizer.tell_of_end(self.iterations)
+
     def get_config(self):
         config = super().get_config()
         config.update(

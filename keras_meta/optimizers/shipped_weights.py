@@ -16,7 +16,7 @@ def shipped_preset(weights, known, class_name):
     """
     if weights is None:
         return None
-    if weights not in list(known):
+    if not isinstance(weights, str) or weights not in known:
         raise ValueError(
             f"Argument `weights` must be None or one of {list(known)}. Received: "
             f"weights={weights!r}. Weights in a file are loaded by "

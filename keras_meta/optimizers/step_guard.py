@@ -45,8 +45,8 @@ def usual_gradient(guard, square, loss):
     """Whether a step may be taken at all.
 
     It may not, if its gradient or its loss is not finite, or if the gradient's norm
-    is more than 100 times its running mean (each time that happens the running mean
-    doubles: a gradient that stays large is let through in the end).
+    is more than 100 times the running mean of norms above 0 (each time that happens
+    the running mean doubles: a gradient that stays large is let through in the end).
 
     Args:
         guard: the state.
@@ -61,24 +61,24 @@ def usual_gradient(guard, square, loss):
     finite = ops.isfinite(norm)
     if loss is not None:
         finite = ops.logical_and(finite, ops.isfinite(loss))
-    norm = ops.where(finite, norm, parts["norm"])
-    spike = ops.logical_and(
-        parts["norms"] >= NORMS_WARM, norm > SPIKE * ops.maximum(parts["norm"], 1e-30)
-    )
+    # Gradients of zero (batches that are masked, losses with a margin) tell nothing.
+    counts = ops.logical_and(finite, square > 0.0)
+    norm = ops.where(counts, norm, parts["norm"])
+    spike = ops.logical_and(parts["norms"] >= NORMS_WARM, norm > SPIKE * parts["norm"])
     usual = ops.logical_and(finite, ops.logical_not(spike))
+    counts = ops.logical_and(counts, usual)
     share = ops.maximum(1.0 - NORM_DECAY, 1.0 / (parts["norms"] + 1.0))
     mean = parts["norm"] + share * (norm - parts["norm"])
-    parts["norm"] = ops.where(
-        usual, mean, ops.where(spike, 2.0 * parts["norm"], parts["norm"])
-    )
-    parts["norms"] = parts["norms"] + ops.where(usual, 1.0, 0.0)
+    kept = ops.where(spike, 2.0 * parts["norm"], parts["norm"])
+    parts["norm"] = ops.where(counts, mean, kept)
+    parts["norms"] = parts["norms"] + _as_number(counts)
     return usual, count_skipped(_vector(parts), ops.logical_not(usual))
 
 
 def count_skipped(guard, skipped):
     """Returns the state with a skipped step counted, if `skipped`, a bool scalar."""
     parts = _parts(guard)
-    parts["skipped_steps"] = parts["skipped_steps"] + ops.where(skipped, 1.0, 0.0)
+    parts["skipped_steps"] = parts["skipped_steps"] + _as_number(skipped)
     return _vector(parts)
 
 
@@ -110,8 +110,8 @@ def rising_loss(guard, loss, known):
     rising = ops.logical_and(rising, known)
     for name, value in (("fast", fast), ("slow", slow), ("square", square)):
         parts[name] = ops.where(known, value, parts[name])
-    parts["losses"] = parts["losses"] + ops.where(known, 1.0, 0.0)
-    parts["loss_rises"] = parts["loss_rises"] + ops.where(rising, 1.0, 0.0)
+    parts["losses"] = parts["losses"] + _as_number(known)
+    parts["loss_rises"] = parts["loss_rises"] + _as_number(rising)
     return rising, _vector(parts)
 
 
@@ -130,22 +130,26 @@ def trust_after(guard, rising, bounded):
     trouble = ops.logical_or(rising, bounded)
     distrust = parts["distrust"]
     parts["distrust"] = ops.where(trouble, 0.5 + 0.5 * distrust, RECOVERY * distrust)
-    parts["bounded_steps"] = parts["bounded_steps"] + ops.where(bounded, 1.0, 0.0)
+    parts["bounded_steps"] = parts["bounded_steps"] + _as_number(bounded)
     return 1.0 - parts["distrust"], _vector(parts)
 
 
-def held(guard, sizes, loss):
-    """Returns what bounds Adam's directions, the trust in learned rates, the state.
+def held(guard, sizes, log_factors, loss):
+    """Returns the learned factors as far as they are trusted, and the state.
+
+    Where Adam's direction is larger than 1.5 no factor makes it larger still: as the
+    learned rates were met, such directions are out of the ordinary.
 
     Args:
         guard: the state.
-        sizes: float32 `(tensors,)`, root mean squares of the directions.
+        sizes: float32 `(tensors,)`, root mean squares of Adam's directions.
+        log_factors: float32 `(tensors,)`, logarithms of the factors on Adam's rate.
         loss: pair `(value, known)` of float32 scalars.
     """
     rising, guard = rising_loss(guard, loss[0], loss[1] > 0.0)
-    bounds = ops.minimum(1.0, LARGEST_DIRECTION / sizes)
-    trust, guard = trust_after(guard, rising, ops.min(bounds) < 1.0)
-    return bounds, trust, guard
+    beyond = ops.logical_and(sizes > LARGEST_DIRECTION, log_factors > 0.0)
+    trust, guard = trust_after(guard, rising, ops.any(beyond))
+    return trust * ops.where(beyond, 0.0 * log_factors, log_factors), guard
 
 
 def counters_of(optimizer):
@@ -161,6 +165,10 @@ def counters_of(optimizer):
     parts = dict(zip(NAMES, ops.convert_to_numpy(guard), strict=True))
     counters = {name: int(parts[name]) for name in COUNTERS}
     return {"trust": float(1.0 - parts["distrust"]), **counters}
+
+
+def _as_number(condition):
+    return ops.cast(condition, "float32")
 
 
 def _parts(guard):

@@ -1,6 +1,8 @@
 """`MetaAdam`'s rule: Adam, a controller of its rates, and the guard."""
 
+import json
 import math
+import pathlib
 import warnings
 
 import keras
@@ -9,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 import keras_meta
+from keras_meta import presets
 from keras_meta.optimizers import MetaAdam, rate_controller
 from keras_meta.presets import Preset
 
@@ -67,6 +70,11 @@ def small_model():
     )
 
 
+def state_of(optimizer, name):
+    states = zip(optimizer._state_keys, optimizer._state_variables, strict=True)
+    return np.array(dict(states)[name, None])
+
+
 def trained(optimizer, epochs=5, make_model=small_model, **compiled):
     x, y = sequences()
     model = make_model()
@@ -84,6 +92,46 @@ def test_a_zero_controller_is_adam(settings, jit):
     plain, _ = trained(keras.optimizers.Adam(1e-3), **compiled)
     for a, b in zip(learned.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+
+
+def test_a_zero_controller_is_adam_also_where_gradients_are_rare():
+    optimizers = MetaAdam(weights=None), keras.optimizers.Adam(1e-3)
+    weights = [[keras.Variable([1.0]), keras.Variable([1.0])] for _ in optimizers]
+    for optimizer, variables in zip(optimizers, weights, strict=True):
+        optimizer.build(variables)
+
+    @tf.function
+    def step(rare):
+        for optimizer, variables in zip(optimizers, weights, strict=True):
+            optimizer.apply([tf.constant([0.1]), rare], variables)
+
+    for number in range(450):
+        step(tf.constant([float(number % 200 == 199)]))
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("floatx", ["float64", "bfloat16", "float16"])
+def test_other_default_floats(floatx):
+    usual = keras.config.floatx()
+    keras.config.set_floatx(floatx)
+    try:
+        w = keras.Variable([1.0, -2.0])
+        optimizer = MetaAdam()
+        for gradient in ([0.5, 0.1], [float("nan"), 0.1], [0.5, 0.1]):
+            optimizer.apply([keras.ops.convert_to_tensor(gradient)], [w])
+    finally:
+        keras.config.set_floatx(usual)
+    assert optimizer.safeguard_counters["skipped_steps"] == 1
+    assert np.all(np.array(w, "float32") < [1.0, -2.0])
+
+
+def test_distances_are_from_the_weights_before_the_first_step_that_was_taken():
+    w = keras.Variable([3.0, 4.0])
+    optimizer = MetaAdam()
+    for gradient in ([float("nan"), 0.1], [0.2, 0.1], [0.2, 0.1]):
+        optimizer.apply([gradient], [w])
+    assert state_of(optimizer, "start").tolist() == [[3.0, 4.0]]
 
 
 def test_factor_and_decay_by_hand():
@@ -280,6 +328,9 @@ def test_variables_that_cannot_be_trained_are_named():
     counter = keras.Variable([1, 2], dtype="int32", name="counter")
     with pytest.raises(ValueError, match=r"'counter' of dtype int32"):
         MetaAdam(weights=None).build([counter])
+    empty = keras.Variable(np.zeros((3, 0)), name="empty")
+    with pytest.raises(ValueError, match=r"without entries.* 'empty' of shape \(3, 0"):
+        MetaAdam(weights=None).build([empty])
 
 
 def test_a_preset_of_another_controller_is_refused(tmp_path):
@@ -297,11 +348,32 @@ def test_a_preset_of_another_controller_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"safeguard": 1}, {"weights": "best"}, {"hidden_units": -1}]
+    "settings",
+    [
+        {"safeguard": 1},
+        {"mixing": "no"},
+        {"weights": "best"},
+        {"weights": np.zeros(3)},
+        {"hidden_units": -1},
+        {"hidden_units": None},
+    ],
 )
 def test_wrong_arguments_are_refused(settings):
     with pytest.raises(ValueError, match=f"`{next(iter(settings))}` must be"):
         MetaAdam(**settings)
+
+
+def test_the_weights_that_ship_are_of_this_controller_and_say_how_they_were_made():
+    card = keras_meta.load("meta_adam_default").card
+    folder = pathlib.Path(presets.__file__).parent / "data"
+    config = json.loads((folder / "meta_adam_default.json").read_text())
+    assert card["trained_on"]["config"] == config
+    optimizer = MetaAdam()
+    assert (config["units"], config["mixing"]) == (
+        optimizer.hidden_units,
+        optimizer.mixing,
+    )
+    assert len(card["evaluation"]["validation_tasks"]) >= 12
 
 
 def test_the_state_is_two_slots_a_weight_and_a_small_sample():
@@ -331,13 +403,15 @@ def test_frozen_weights_and_their_slots_stay():
     model.compile(optimizer, LOSS)
     model.fit(*sequences(), batch_size=16, epochs=2, verbose=0)
     assert np.array_equal(model.layers[0].get_weights()[0], frozen)
-    state = zip(optimizer._state_keys, optimizer._state_variables, strict=True)
-    start = np.array(dict(state)[("start", None)])
-    assert np.all(start[0] == 0.0) and np.any(start[1] != 0.0)
+    for name in ("start", "path"):
+        state = state_of(optimizer, name)
+        assert np.all(state[0] == 0.0) and np.any(state[1] != 0.0)
+    assert state_of(optimizer, "turns")[0, 0] == 0.0
 
 
-def test_a_direction_out_of_its_range_is_bounded():
-    optimizer, w = MetaAdam(weights=None), keras.Variable([1.0, 2.0])
+def test_a_direction_out_of_its_range_is_not_made_larger_still():
+    optimizer = controlled(theta_with(one=1.0))
+    w = keras.Variable([1.0, 2.0])
     optimizer.build([w])
     # As after 300 steps with gradients of 0.001.
     slots = dict(zip(optimizer._state_keys, optimizer._state_variables, strict=True))
@@ -350,7 +424,9 @@ def test_a_direction_out_of_its_range_is_bounded():
     v = 0.999 * 1e-6 * (1 - 0.999**300) + 0.001 * 0.05**2
     size = m / np.sqrt(v / (1 - 0.999**301))
     assert size > 1.5
-    np.testing.assert_allclose(before - w.numpy(), 1.5e-3, rtol=1e-3)
+    # Adam's step, with its bias corrections.
+    expected = 1e-3 * m / (1 - 0.9**301) / np.sqrt(v / (1 - 0.999**301))
+    np.testing.assert_allclose(before - w.numpy(), expected, rtol=1e-3)
     counters = optimizer.safeguard_counters
     assert counters["bounded_steps"] == 1 and counters["trust"] == 0.5
 

@@ -38,6 +38,11 @@ def test_gradients_that_stay_large_are_let_through_in_the_end():
     assert usual[30:] == sorted(usual[30:]) and not usual[30] and usual[-1]
 
 
+def test_gradients_of_zero_are_no_measure_of_others():
+    assert all(after([0.0] * 5 + [1.0] * 10)[1])
+    assert all(after([1.0] * 30 + [0.0] * 400 + [1.0, 0.0, 1.0])[1])
+
+
 @pytest.mark.parametrize(
     ("norm", "loss"), [(np.nan, 1.0), (np.inf, 1.0), (1.0, np.nan)]
 )
