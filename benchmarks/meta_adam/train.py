@@ -168,7 +168,13 @@ def main():
     config = json.loads(options.config.read_text())
     if options.seed is not None:
         config["seed"] = options.seed
-    (options.run / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    kept = options.run / "config.json"
+    if kept.exists() and json.loads(kept.read_text()) != config:
+        raise ValueError(
+            f"{options.run} was begun with another configuration, {kept}. Take another "
+            "folder, or that file as `--config`."
+        )
+    kept.write_text(json.dumps(config, indent=2) + "\n")
     training = Training(config)
     path = options.run / "checkpoint.npz"
     if path.exists():

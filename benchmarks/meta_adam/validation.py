@@ -9,6 +9,7 @@ ratios to Adam(0.001). Final: the mean over the last twentieth of the steps.
 
 import argparse
 import functools
+import hashlib
 import json
 import pathlib
 
@@ -231,9 +232,15 @@ def measured(controllers, path, names=None):
         Dict: `baselines`, for each task `"rate, schedule, length"` to final loss;
         `controllers`, for each label and task `"length, horizon known"` to final loss.
     """
-    found = {"baselines": {}, "controllers": {}}
+    found = {"baselines": {}, "controllers": {}, "digests": {}}
     if path.exists():
-        found = json.loads(path.read_text())
+        found |= json.loads(path.read_text())
+    for label, theta in controllers.items():
+        # A label's results are those of its theta, not of an earlier one.
+        digest = digest_of(theta)
+        if found["digests"].get(label) != digest:
+            found["controllers"].pop(label, None)
+            found["digests"][label] = digest
     zero = {k: jnp.asarray(v) for k, v in rate_controller.zero_theta().items()}
     for name, (own, activation) in validation_families().items():
         if names and name not in names:
@@ -254,6 +261,14 @@ def measured(controllers, path, names=None):
                 print(name, label, ratios, flush=True)
         path.write_text(json.dumps(found))
     return found
+
+
+def digest_of(theta):
+    """Returns a short name of a theta's values."""
+    digest = hashlib.sha256()
+    for name in sorted(theta):
+        digest.update(name.encode() + np.asarray(theta[name], "float32").tobytes())
+    return digest.hexdigest()[:16]
 
 
 def beside(row, baseline, choice="Adam 1e-3"):
