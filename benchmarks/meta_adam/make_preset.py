@@ -28,7 +28,7 @@ from keras_meta.optimizers import MetaAdam
 from keras_meta.presets import Preset
 
 HERE = pathlib.Path(__file__).parent
-SHRINKS = (0.7, 0.85, 1.0)
+SHRINKS = (0.85, 1.0)
 OUTPUTS = ("rate", "hidden/rate", "mixing")
 
 
