@@ -1,6 +1,7 @@
 """Meta-trains MetaAdam's controller over the task families; goes on where it stopped.
 
     python benchmarks/meta_adam/train.py --run FOLDER [--config FILE] [--seed N]
+        [--start FILE]
 
 The folder holds a checkpoint (all runs included, written every four minutes),
 TensorBoard logs, the configuration and the averaged theta, `theta.npz`.
@@ -33,9 +34,15 @@ FOCUS_BOUNDS = (-0.25, 0.75)  # of the objective less Adam's, in logarithms
 
 
 class Training:
-    """Everything that a checkpoint holds."""
+    """Everything that a checkpoint holds.
 
-    def __init__(self, config):
+    Args:
+        config: dict, as in `meta_adam_default.json`.
+        start: dict of arrays, the theta to begin with. Default: the controller that is
+            Adam, with the configuration's decay.
+    """
+
+    def __init__(self, config, start=None):
         self.config = config
         tensor_blocks.ALL_SAMPLES = config["samples"]
         self.template = rate_controller.zero_theta(config["units"], config["mixing"])
@@ -52,6 +59,8 @@ class Training:
         self.key = jax.random.PRNGKey(config["seed"])
         flat = np.concatenate([array.ravel() for array in self.template.values()])
         self.first = jnp.asarray(flat)
+        if start is not None:
+            flat = np.concatenate([start[name].ravel() for name in self.template])
         self.theta = keras.Variable(flat, dtype="float32", name="theta")
         rate = keras.optimizers.schedules.CosineDecay(
             config["rate"] / 20.0,
@@ -160,6 +169,7 @@ def main():
     parser.add_argument("--config", type=pathlib.Path, default=CONFIG)
     parser.add_argument("--seed", type=int, help="instead of the configuration's")
     parser.add_argument("--checkpoint-seconds", type=float, default=240.0)
+    parser.add_argument("--start", type=pathlib.Path, help="another run's theta.npz")
     parser.add_argument("--until", type=int, help="stop after so many meta-steps")
     options = parser.parse_args()
     options.run.mkdir(parents=True, exist_ok=True)
@@ -175,7 +185,11 @@ def main():
             "folder, or that file as `--config`."
         )
     kept.write_text(json.dumps(config, indent=2) + "\n")
-    training = Training(config)
+    start = None
+    if options.start:
+        with np.load(options.start) as stored:
+            start = dict(stored)
+    training = Training(config, start)
     path = options.run / "checkpoint.npz"
     if path.exists():
         training.load(path)
