@@ -32,7 +32,13 @@ print(json.dumps({
     "keras_meta_processor": end[1] - after[1],
 }))
 """
-TRACED = "import tensorflow, keras\nimport keras_meta"
+MARK = "keras_meta begins"
+TRACED = f"""
+import sys
+import tensorflow, keras
+print("{MARK}", file=sys.stderr, flush=True)
+import keras_meta
+"""
 
 
 def timed():
@@ -42,16 +48,13 @@ def timed():
 
 def traced():
     """Returns seconds that each module of keras_meta's import took by itself."""
-    lines = _run("-X", "importtime", "-c", TRACED).stderr.splitlines()
+    errors = _run("-X", "importtime", "-c", TRACED).stderr
+    lines = errors.partition(MARK)[2].splitlines()
     rows = [line.split("|") for line in lines if line.startswith("import time:")]
-    names = [row[2].strip() for row in rows]
-    # Modules are printed when they are done: keras_meta's come after these two.
-    first = 1 + max(names.index("tensorflow"), names.index("keras"))
-    last = names.index("keras_meta") + 1
-    return {
-        name: 1e-6 * int(row[0].partition(":")[2])
-        for name, row in zip(names[first:last], rows[first:last], strict=True)
-    }
+    found = {row[2].strip(): 1e-6 * int(row[0].partition(":")[2]) for row in rows}
+    # It is printed when it is done: what comes after it are the process's last acts.
+    last = 1 + list(found).index("keras_meta")
+    return dict(list(found.items())[:last])
 
 
 def main():
