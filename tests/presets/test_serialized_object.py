@@ -138,3 +138,28 @@ def test_keras_own_safe_mode_is_a_second_wall(monkeypatch):
     monkeypatch.setattr(serialized_object, "_check_names", lambda value: None)
     with pytest.raises(PresetError, match="Could not build the preset's model.*safe"):
         build_model(keras.saving.serialize_keras_object(model))
+
+
+def newer_model(setting):
+    """Returns a serialized model whose initializer has a setting of a later Keras."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    serialized = keras.saving.serialize_keras_object(model)
+    [dense] = [
+        layer["config"]
+        for layer in serialized["config"]["layers"]
+        if layer["class_name"] == "Dense"
+    ]
+    dense["kernel_initializer"]["config"]["of_a_later_keras"] = setting
+    return serialized
+
+
+def test_a_model_of_a_later_keras_is_built_where_its_new_settings_are_null():
+    serialized = newer_model(None)
+    before = copy.deepcopy(serialized)
+    assert build_model(serialized).output_shape == (None, 2)
+    assert serialized == before
+
+
+def test_a_new_setting_that_is_not_null_is_refused():
+    with pytest.raises(PresetError, match="of_a_later_keras"):
+        build_model(newer_model([0]))
