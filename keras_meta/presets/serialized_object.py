@@ -8,11 +8,11 @@ card names it, no lambda is rebuilt, no file is opened.
 """
 
 import copy
-import inspect
 
 import keras
 
 from keras_meta.presets.card import PresetError
+from keras_meta.presets.later_settings import for_this_keras
 
 # Values that Keras wraps into `class_name` and `config`; all are plain data.
 DATA_CLASSES = frozenset(
@@ -121,7 +121,7 @@ def build_values(serialized, what):
     _check_names(serialized)
     try:
         return keras.saving.deserialize_keras_object(
-            _for_this_keras(copy.deepcopy(serialized)), safe_mode=True
+            for_this_keras(copy.deepcopy(serialized)), safe_mode=True
         )
     # Whatever a constructor raises on a bad config, the caller gets one error.
     except Exception as error:
@@ -135,7 +135,7 @@ def build_values(serialized, what):
 def _deserialize(serialized, what):
     try:
         return keras.saving.deserialize_keras_object(
-            _for_this_keras(serialized), safe_mode=True
+            for_this_keras(serialized), safe_mode=True
         )
     # Whatever a constructor raises on a bad config, the caller gets one error.
     except Exception as error:
@@ -143,31 +143,6 @@ def _deserialize(serialized, what):
             f"Could not build the preset's {what} {serialized['class_name']!r} from "
             f"its config: {type(error).__name__}: {error}"
         ) from error
-
-
-def _for_this_keras(value):
-    """Takes settings that this Keras does not know out of initializers, if null.
-
-    A newer Keras writes `"input_axes": null`, say, and an older one refuses the name.
-    Null says the same as no setting; any other value is left, and refused. Changes
-    the nest of JSON values, and returns it.
-    """
-    todo = [value]
-    while todo:
-        item = todo.pop()
-        if isinstance(item, dict):
-            config, name = item.get("config"), item.get("class_name")
-            cls = getattr(keras.initializers, str(name), None)
-            is_initializer = item.get("module") == "keras.initializers"
-            if is_initializer and isinstance(cls, type) and isinstance(config, dict):
-                known = inspect.signature(cls).parameters
-                for key in [k for k, v in config.items() if v is None]:
-                    if key not in known:
-                        del config[key]
-            todo += item.values()
-        elif isinstance(item, (list, tuple)):
-            todo += item
-    return value
 
 
 def _check_names(value):
