@@ -222,18 +222,18 @@ class MetaSGD(LearnedOptimizer):
         theta = self.theta_values()
         target_specs = specs_of(model.trainable_variables)
         target = rate_groups(target_specs, self.granularity)
+        # By number: a file gives theta in any order.
+        numbers = sorted(int(n[5:]) for n in theta if n.startswith("rate/"))
         if self.parameter_specs:
             source = rate_groups(self.parameter_specs, self.granularity)
         else:
-            source = [
-                RateGroup((), name, name, (), array.shape)
-                for name, array in theta.items()
-                if name.startswith("rate/")
-            ]
+            names = [f"rate/{number:03d}" for number in numbers]
+            source = [RateGroup((), n, n, (), theta[n].shape) for n in names]
         fitted, inexact = {}, []
         for prefix in ("rate", "slope"):
-            arrays = [a for name, a in theta.items() if name.startswith(prefix + "/")]
-            if arrays:
+            names = [f"{prefix}/{number:03d}" for number in numbers]
+            if names[0] in theta:
+                arrays = [theta[name] for name in names]
                 arrays, inexact = match_rates(source, arrays, target)
                 fitted |= {
                     _name(prefix, group): array

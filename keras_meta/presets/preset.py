@@ -97,7 +97,8 @@ class Preset:
         """
         tensors, card = read_preset(path)
         theta, lists = {}, {key: {} for key in ARRAY_LISTS}
-        for name, value in tensors.items():
+        # By name: a safetensors file is read in another order each time.
+        for name, value in sorted(tensors.items()):
             group, _, rest = name.partition("/")
             if name.startswith(THETA) and rest:
                 theta[rest] = value
