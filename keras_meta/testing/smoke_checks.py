@@ -69,8 +69,8 @@ def _check_optimizer(make_optimizer, folder):
     model = _compiled(make_optimizer())
     losses = _fit(model, FIT_STEPS)
     _require(
-        losses[-1] < 0.5 * losses[0],
-        f"the loss of a small network must fall below half in {FIT_STEPS} steps of "
+        losses[-1] < 0.75 * losses[0],
+        f"the loss of a small network must fall by a quarter in {FIT_STEPS} steps of "
         f"fit: it went from {losses[0]:.4f} to {losses[-1]:.4f}",
     )
     path = folder / "model.keras"

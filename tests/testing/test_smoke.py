@@ -55,7 +55,7 @@ def test_traceback_shows_where_a_check_failed(capsys):
 
 
 def test_an_optimizer_that_does_not_learn_fails(tmp_path):
-    with pytest.raises(AssertionError, match="must fall below half in 60 steps"):
+    with pytest.raises(AssertionError, match="must fall by a quarter in 60 steps"):
         smoke_checks._check_optimizer(lambda: keras.optimizers.SGD(0.0), tmp_path)
 
 
