@@ -1,4 +1,4 @@
-# make test, make demo: on a fresh machine with Python >= 3.10, pip and make.
+# make test, make demo, make wheel: on a fresh machine with Python >= 3.10, pip and make.
 #
 # Each has a virtual environment of its own under .venv/. The stamp's name holds
 # a checksum of what decides its contents: a second run reuses it, a changed
@@ -13,7 +13,7 @@ DEMO := .venv/demo
 # Only warnings and errors of TensorFlow.
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: test demo clean
+.PHONY: test demo wheel clean
 .DELETE_ON_ERROR:
 
 test: $(TEST)/.installed-$(CHECKSUM)
@@ -25,6 +25,10 @@ test: $(TEST)/.installed-$(CHECKSUM)
 
 demo: $(DEMO)/.installed-$(CHECKSUM)
 	$(DEMO)/bin/keras-meta demo
+
+# Builds and checks sdist and wheel, and runs the wheel's smoke suite elsewhere.
+wheel: $(TEST)/.installed-$(CHECKSUM)
+	$(TEST)/bin/nox --session wheel
 
 # Editable: a changed source file needs no new install.
 $(TEST)/.installed-$(CHECKSUM): EXTRA := dev
@@ -40,6 +44,6 @@ $(TEST)/.installed-$(CHECKSUM) $(DEMO)/.installed-$(CHECKSUM):
 	touch $@
 
 clean:
-	rm -rf .venv build dist htmlcov .coverage *.egg-info
+	rm -rf .venv .nox build dist htmlcov .coverage *.egg-info
 	rm -rf .pytest_cache .ruff_cache .import_linter_cache
 	find keras_meta tests -type d -name __pycache__ -prune -exec rm -rf {} +

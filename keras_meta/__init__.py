@@ -6,6 +6,7 @@ does not need TensorFlow: what does is imported on first use.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from keras_meta.optimizers import (
     SGD,
@@ -16,6 +17,10 @@ from keras_meta.optimizers import (
     MetaSGD,
 )
 from keras_meta.presets import list_presets, load
+
+if TYPE_CHECKING:  # `__getattr__` gives these.
+    from keras_meta import learners, tasks, testing, training, tuner
+    from keras_meta.training import MetaTrainer, OptimizerTrainer
 
 __version__ = "0.1.0"
 
@@ -43,7 +48,7 @@ _LAZY_CLASSES = ("MetaTrainer", "OptimizerTrainer")
 _LAZY_MODULES = ("learners", "tasks", "testing", "training", "tuner")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _LAZY_CLASSES:
         return getattr(importlib.import_module("keras_meta.training"), name)
     if name in _LAZY_MODULES:
@@ -51,5 +56,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'keras_meta' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(__all__)

@@ -1,7 +1,10 @@
 """Matching and prototypical networks: classification by comparison."""
 
+from __future__ import annotations
+
 import dataclasses
 import numbers
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -20,6 +23,15 @@ from keras_meta.training.episodic_model import EpisodicModel
 from keras_meta.training.task_model import KERAS_OWN, TaskModel
 from keras_meta.training.task_reduction import checked_task_reduction
 from keras_meta.training.trainer_settings import checked_choice, checked_number
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from keras_meta.training.task_reduction import Reduction
+    from keras_meta.training.task_source import TaskSource
 
 SCALES = {"cosine": 10.0, "euclidean": 1.0}
 STATISTICS = {"task": "task", "running": KERAS_OWN}
@@ -79,15 +91,15 @@ class MatchingNetwork(EpisodicModel):
 
     def __init__(
         self,
-        encoder,
-        metric="cosine",
-        scale=None,
-        full_context=None,
-        task_reduction="mean",
-        batch_statistics="running",
-        seed=None,
-        name=None,
-    ):
+        encoder: keras.Model,
+        metric: str = "cosine",
+        scale: float | None = None,
+        full_context: int | None = None,
+        task_reduction: Reduction = "mean",
+        batch_statistics: str = "running",
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "MatchingNetwork needs Keras' TensorFlow backend. Received: backend "
@@ -118,11 +130,17 @@ class MatchingNetwork(EpisodicModel):
         self._add_counters()
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Returns the encoder's embeddings of `inputs`, `(num_examples, size)`."""
         return self.model.embed(inputs, training)
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        loss: str | keras.losses.Loss | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         """As `MetaTrainer.compile`; `loss` defaults to the papers'.
 
         Args:
@@ -136,7 +154,7 @@ class MatchingNetwork(EpisodicModel):
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         super().compile(optimizer=optimizer, loss=loss, metrics=metrics, **kwargs)
 
-    def adapt(self, support_x, support_y):
+    def adapt(self, support_x: Any, support_y: Any) -> keras.Model:
         """Returns a Keras model that classifies by this support set.
 
         Args:
@@ -182,7 +200,7 @@ class MatchingNetwork(EpisodicModel):
         model.optimizer.build(model.trainable_variables)
         return model
 
-    def save_preset(self, path, title=None):
+    def save_preset(self, path: str | os.PathLike, title: str | None = None) -> None:
         """Writes what was learned to one `.kmeta` file; as `MetaTrainer.save_preset`.
 
         Args:
@@ -195,7 +213,7 @@ class MatchingNetwork(EpisodicModel):
         matching_preset.save(self, path, title)
 
     @classmethod
-    def from_preset(cls, name_or_path):
+    def from_preset(cls, name_or_path: str | os.PathLike) -> Self:
         """Returns a learner that is ready to evaluate, adapt and train on.
 
         Args:
@@ -206,12 +224,12 @@ class MatchingNetwork(EpisodicModel):
         """
         return matching_preset.learner_of(cls, presets.load(name_or_path))
 
-    def check_episode(self, source):
+    def check_episode(self, source: TaskSource) -> None:
         """Raises ValueError for tasks that cannot be classified by comparison."""
         self._check_trainable()
         check_episodes(self.encoder, source)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "encoder": keras.saving.serialize_keras_object(self.encoder),

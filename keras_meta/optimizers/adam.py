@@ -1,10 +1,23 @@
 """Adam as a pure rule."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
 from keras_meta.optimizers.argument_checks import checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+
+if TYPE_CHECKING:
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 
 @keras.saving.register_keras_serializable("keras_meta", "Adam")
@@ -34,21 +47,34 @@ class Adam(LearnedOptimizer):
     """
 
     def __init__(
-        self, learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-7, **kwargs
-    ):
+        self,
+        learning_rate: LearningRate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.beta_1 = checked_number("beta_1", beta_1, 0.0, 1.0)
         self.beta_2 = checked_number("beta_2", beta_2, 0.0, 1.0)
         self.epsilon = checked_number("epsilon", epsilon, 0.0, float("inf"), low=False)
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns averages of zero."""
         return {
             "mean": [ops.zeros_like(p) for p in parameters],
             "mean_square": [ops.zeros_like(p) for p in parameters],
         }
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+    def update(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         count = ops.cast(step, "float32") + 1.0
         first = 1.0 - ops.power(self.beta_1, count)
@@ -68,7 +94,7 @@ class Adam(LearnedOptimizer):
             squares.append(square)
         return new, {"mean": means, "mean_square": squares}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}

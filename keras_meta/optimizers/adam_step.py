@@ -62,3 +62,25 @@ def moves(blocks, gradients, means, squares, factors, count, shares=None):
             strict=True,
         )
     ]
+
+
+def kept_slots(blocks, state, new_state, present):
+    """Returns the new state, but the old of weights and tensors without a gradient.
+
+    Args:
+        blocks: `TensorBlocks` of the parameters.
+        state, new_state: dicts, before and after a step.
+        present: list of bool tensors, whether a weight had a gradient.
+    """
+    masks = blocks.join(present)
+    kept = dict(new_state)
+    for i, mask in enumerate(masks):
+        for name in (f"momentum_{i}", f"velocity_{i}"):
+            kept[name] = ops.where(mask, new_state[name], state[name])
+    mask = blocks.take([ops.cast(mask, "float32") for mask in masks]) > 0.5
+    for name in ("slow_momentum", "start"):
+        kept[name] = ops.where(mask, new_state[name], state[name])
+    # The first entry of each sample stands for its tensor.
+    for name in ("path", "rates", "turns"):
+        kept[name] = ops.where(mask[:, 0], new_state[name], state[name])
+    return kept

@@ -6,14 +6,23 @@ import numbers
 import keras
 
 
-def checked_count(name, value):
-    """Returns `value` if it is an int >= 1, else raises ValueError."""
+def checked_count(name, value, lowest=1):
+    """Returns `value` if it is an int >= `lowest`, else raises ValueError."""
     integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not integer or value < 1:
+    if not integer or value < lowest:
         raise ValueError(
-            f"Argument `{name}` must be an int >= 1. Received: {name}={value!r}."
+            f"Argument `{name}` must be an int >= {lowest}. Received: {name}={value!r}."
         )
     return int(value)
+
+
+def checked_flag(name, value):
+    """Returns `value` if it is a bool, else raises ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(
+            f"Argument `{name}` must be True or False. Received: {name}={value!r}."
+        )
+    return value
 
 
 def checked_number(name, value, lowest, end, low=True):

@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+from keras import ops
 
 # TensorFlow's graphs of branches and loops, which are part of the trace around them.
 CONTROL_FLOW = ("CondBranchFuncGraph", "WhileBodyFuncGraph", "WhileCondFuncGraph")
@@ -45,6 +46,13 @@ def is_sparse(gradient):
     import tensorflow as tf
 
     return isinstance(gradient, tf.IndexedSlices)
+
+
+def nonzero_rows(gradient):
+    """Returns bool, shaped as `gradient`: whether a coordinate's row is not zero."""
+    axes = tuple(range(1, len(gradient.shape)))
+    touched = ops.any(ops.not_equal(gradient, 0.0), axis=axes, keepdims=True)
+    return ops.broadcast_to(touched, gradient.shape)
 
 
 def dense_float_tensor(value):

@@ -1,10 +1,27 @@
 """The base of rules that treat every weight of a model alike."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from keras import ops
 
 from keras_meta.optimizers.argument_checks import checked_count
 from keras_meta.optimizers.coordinates import Coordinates
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_meta.optimizers.rule_types import (
+        GivenTheta,
+        NamedShapes,
+        Shapes,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 COUNTER = "skipped_steps"
 
@@ -25,21 +42,29 @@ class CoordinateRule(LearnedOptimizer):
     moves_without_gradient = True
     reads_parameters = False  # whether `coordinate_step` is given them
 
-    def __init__(self, chunk_size, **kwargs):
+    def __init__(self, chunk_size: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.chunk_size = checked_count("chunk_size", chunk_size)
 
     # ---- overridden by subclasses -------------------------------------------------
 
-    def theta_arrays(self, seed):
+    def theta_arrays(self, seed: int) -> dict[str, np.ndarray]:
         """Returns theta before meta-learning, a dict of float32 arrays."""
         raise NotImplementedError
 
-    def coordinate_state(self):
+    def coordinate_state(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """Returns a dict from name to the pair (shape for one weight, start value)."""
         raise NotImplementedError
 
-    def coordinate_step(self, theta, state, gradients, parameters, step, loss):
+    def coordinate_step(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        loss: Tensor | None,
+    ) -> tuple[Tensor, State]:
         """Computes the moves of a row of weights.
 
         Args:
@@ -58,17 +83,17 @@ class CoordinateRule(LearnedOptimizer):
     # ---- the rule -----------------------------------------------------------------
 
     @property
-    def skipped_steps(self):
+    def skipped_steps(self) -> int:
         """int, how many steps were skipped because their gradient was not finite."""
         values = dict(zip(self._state_keys, self._state_variables, strict=True))
         counter = values.get((COUNTER, None))
         return 0 if counter is None else int(ops.convert_to_numpy(counter))
 
-    def initial_theta(self, shapes, seed):
+    def initial_theta(self, shapes: Shapes, seed: int) -> Theta:
         """Returns `theta_arrays(seed)`, whatever the model."""
         return self.theta_arrays(seed)
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns the state of every weight, and the counter of skipped steps."""
         layout = self._layout(parameters)
         state = {COUNTER: ops.zeros((), "float32")}
@@ -77,8 +102,15 @@ class CoordinateRule(LearnedOptimizer):
         return state
 
     def update(
-        self, theta, state, gradients, parameters, step, learning_rate=1.0, loss=None
-    ):
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+        loss: Tensor | None = None,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         layout = self._layout(parameters)
         row = layout.row([ops.cast(g, "float32") for g in gradients])
@@ -124,7 +156,7 @@ class CoordinateRule(LearnedOptimizer):
         ]
         return kept, new_state
 
-    def kept_state(self, state, new_state, present):
+    def kept_state(self, state: State, new_state: State, present: Tensors) -> State:
         """Returns the new state, but the old of weights that had no gradient."""
         layout = self._layout(present)
         mask = layout.row([ops.cast(p, "float32") for p in present]) > 0.5
@@ -134,7 +166,12 @@ class CoordinateRule(LearnedOptimizer):
             kept[name] = ops.where(wide, new_state[name], state[name])
         return kept
 
-    def set_theta(self, theta, parameters=None, preset=None):
+    def set_theta(
+        self,
+        theta: GivenTheta,
+        parameters: NamedShapes | None = None,
+        preset: str | None = None,
+    ) -> None:
         """As `LearnedOptimizer.set_theta`; the sizes must be this optimizer's.
 
         Raises:
@@ -158,7 +195,7 @@ class CoordinateRule(LearnedOptimizer):
             )
         super().set_theta(theta, parameters, preset)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "chunk_size": self.chunk_size}
 
     def _layout(self, parameters):

@@ -1,5 +1,9 @@
 """The base class: an update rule written once, run in `fit` and in meta-training."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 from keras import ops
 
@@ -7,6 +11,13 @@ from keras_meta.optimizers import backend_variables
 from keras_meta.optimizers.learned_values import LearnedValues
 from keras_meta.optimizers.parameter_specs import specs_of
 from keras_meta.optimizers.state_tree import flat_state, nested_state
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from typing_extensions import Self
+
+    from keras_meta.optimizers.rule_types import Shapes, State, Tensor, Tensors, Theta
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -68,7 +79,7 @@ class LearnedOptimizer(LearnedValues):
 
     # ---- the rule: overridden by subclasses -------------------------------------
 
-    def initial_theta(self, shapes, seed):
+    def initial_theta(self, shapes: Shapes, seed: int) -> Theta:
         """Returns what meta-learning starts from.
 
         Args:
@@ -81,7 +92,7 @@ class LearnedOptimizer(LearnedValues):
         """
         return {}
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns the state before the first step: dict, see the class. Default {}.
 
         Args:
@@ -90,7 +101,15 @@ class LearnedOptimizer(LearnedValues):
         """
         return {}
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+    def update(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+    ) -> tuple[Tensors, State]:
         """Computes one step; pure, differentiable, made of `keras.ops` only.
 
         Args:
@@ -110,8 +129,15 @@ class LearnedOptimizer(LearnedValues):
         )
 
     def pure_step(
-        self, theta, state, gradients, parameters, step, decays=None, loss=None
-    ):
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        decays: Sequence[bool] | None = None,
+        loss: Tensor | None = None,
+    ) -> tuple[Tensors, State]:
         """Computes what one `apply` does: clipping, weight decay and `update`; pure.
 
         It is what `keras_meta.MetaTrainer` differentiates.
@@ -142,7 +168,7 @@ class LearnedOptimizer(LearnedValues):
             loss,
         )
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns, for each parameter, the size of the learned step per gradient.
 
         Decoupled weight decay is multiplied by it, so that `weight_decay` means the
@@ -151,7 +177,7 @@ class LearnedOptimizer(LearnedValues):
         """
         return [1.0 for _ in parameters]
 
-    def kept_state(self, state, new_state, present):
+    def kept_state(self, state: State, new_state: State, present: Tensors) -> State:
         """Returns the new state, with the old one where there was no gradient; pure.
 
         The default keeps slots, and takes the new value of what parameters share. A
@@ -171,7 +197,7 @@ class LearnedOptimizer(LearnedValues):
                 ]
         return kept
 
-    def adapt_to(self, model, strict=False):
+    def adapt_to(self, model: keras.Model, strict: bool = False) -> Self:
         """Returns a copy whose theta fits `model`'s trainable variables.
 
         The default serves rules whose theta does not depend on the model; others
@@ -193,7 +219,7 @@ class LearnedOptimizer(LearnedValues):
 
     # ---- Keras' protocol --------------------------------------------------------
 
-    def build(self, variables):
+    def build(self, variables: Iterable[keras.Variable]) -> None:
         """Makes the variables of theta and state for a model's variables.
 
         Raises:
@@ -222,7 +248,7 @@ class LearnedOptimizer(LearnedValues):
         self._specs = specs
         self._restored_arrays = None
 
-    def scale_loss(self, loss):
+    def scale_loss(self, loss: Tensor) -> Tensor:
         """As Keras'; a rule with `uses_loss` sees the loss at the next step."""
         if self.uses_loss:
             backend_variables.note_loss(self, loss)
@@ -279,7 +305,7 @@ class LearnedOptimizer(LearnedValues):
         )
         if set(state) == set(old_state) and (sparse or len(chosen) < len(everything)):
             present = [
-                _nonzero_rows(gradients[i])
+                backend_variables.nonzero_rows(gradients[i])
                 if i in sparse
                 else ops.full(p.shape, i in chosen, "bool")
                 for i, p in enumerate(parameters)
@@ -297,12 +323,8 @@ class LearnedOptimizer(LearnedValues):
                 f"given, with new values. Received: {sorted({n for n, _ in new_state})}"
                 f", expected {sorted({n for n, _ in self._state_keys})}."
             )
-        written = [
-            (variable, new_state[key])
-            for variable, key in zip(
-                self._state_variables, self._state_keys, strict=True
-            )
-        ]
+        keys = zip(self._state_variables, self._state_keys, strict=True)
+        written = [(variable, new_state[key]) for variable, key in keys]
         written += [(everything[i], parameters[i]) for i in chosen]
         backend_variables.assign_all(
             self, [variable for variable, _ in written], [value for _, value in written]
@@ -325,21 +347,3 @@ class LearnedOptimizer(LearnedValues):
         return self.update(
             theta, state, gradients, parameters, step, learning_rate, **seen
         )
-
-    def _starting_state(self, theta, variables):
-        """Returns `[(name, index of the parameter or None, array), ...]`."""
-        state = self.initial_state(
-            {name: ops.convert_to_tensor(array) for name, array in theta.items()},
-            [backend_variables.dense_float_tensor(v) for v in variables],
-        )
-        return [
-            (name, index, ops.convert_to_numpy(value))
-            for name, index, value in flat_state(state, len(variables))
-        ]
-
-
-def _nonzero_rows(gradient):
-    """Returns bool, shaped as `gradient`: whether a coordinate's row is not zero."""
-    axes = tuple(range(1, len(gradient.shape)))
-    touched = ops.any(ops.not_equal(gradient, 0.0), axis=axes, keepdims=True)
-    return ops.broadcast_to(touched, gradient.shape)

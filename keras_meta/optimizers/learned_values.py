@@ -1,5 +1,9 @@
 """What an optimizer has learned: how it is given, kept, saved and restored."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +12,21 @@ from keras_meta import presets
 from keras_meta.optimizers import backend_variables
 from keras_meta.optimizers.parameter_specs import ParameterSpec
 from keras_meta.optimizers.seeds import checked_seed, draw_seed
+from keras_meta.optimizers.state_tree import flat_state
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+    from typing_extensions import Self
+
+    from keras_meta.optimizers.rule_types import (
+        GivenTheta,
+        LearningRate,
+        NamedShapes,
+        Specs,
+    )
 
 
 class LearnedValues(keras.optimizers.Optimizer):
@@ -17,7 +36,14 @@ class LearnedValues(keras.optimizers.Optimizer):
     these methods from Keras' `build`.
     """
 
-    def __init__(self, learning_rate=1.0, seed=None, preset=None, name=None, **kwargs):
+    def __init__(
+        self,
+        learning_rate: LearningRate = 1.0,
+        seed: int | None = None,
+        preset: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         self.seed = draw_seed() if seed is None else checked_seed(seed)
         self.preset = preset
@@ -32,7 +58,7 @@ class LearnedValues(keras.optimizers.Optimizer):
         self._specs = ()
 
     @classmethod
-    def from_preset(cls, name_or_path, **overrides):
+    def from_preset(cls, name_or_path: str | os.PathLike, **overrides: Any) -> Self:
         """Returns an optimizer with the theta of a preset.
 
         Args:
@@ -54,16 +80,16 @@ class LearnedValues(keras.optimizers.Optimizer):
         return optimizer
 
     @property
-    def has_theta(self):
+    def has_theta(self) -> bool:
         """Whether theta exists already: given, loaded or built."""
         return self.built or self._given_theta is not None
 
     @property
-    def parameter_specs(self):
+    def parameter_specs(self) -> tuple[ParameterSpec, ...]:
         """`(path, shape)` of each parameter theta belongs to; () if not known."""
         return self._specs if self.built else (self._given_parameters or ())
 
-    def theta_values(self):
+    def theta_values(self) -> dict[str, np.ndarray]:
         """Returns theta as a dict from name to float32 NumPy array."""
         if self.built:
             return {
@@ -80,7 +106,7 @@ class LearnedValues(keras.optimizers.Optimizer):
             )
         return {name: array.copy() for name, array in self._given_theta}
 
-    def theta_for(self, specs):
+    def theta_for(self, specs: Specs) -> dict[str, np.ndarray]:
         """Returns theta for parameters of these specs, the learned one if there is.
 
         Args:
@@ -99,7 +125,12 @@ class LearnedValues(keras.optimizers.Optimizer):
         self._check_theta_fits(theta, specs, initial)
         return {name: theta[name] for name in initial}
 
-    def set_theta(self, theta, parameters=None, preset=None):
+    def set_theta(
+        self,
+        theta: GivenTheta,
+        parameters: NamedShapes | None = None,
+        preset: str | None = None,
+    ) -> None:
         """Gives the optimizer a learned theta; all of it or nothing.
 
         If the optimizer is built, its state starts again from that theta.
@@ -146,14 +177,16 @@ class LearnedValues(keras.optimizers.Optimizer):
             self.preset = preset or self.preset or "set_theta"
         self._theta_is_missing = False
 
-    def add_variable(self, shape, initializer="zeros", **kwargs):
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any = "zeros", **kwargs: Any
+    ) -> keras.Variable:
         """As Keras'; a value that was loaded before `build` goes to its variable."""
         if self._restored_arrays:
             initializer = backend_variables.initializer_of(self._restored_arrays[0])
             self._restored_arrays = self._restored_arrays[1:]
         return super().add_variable(shape, initializer=initializer, **kwargs)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping[str, ArrayLike]) -> None:
         """Restores every variable, or raises; before `build` the values wait for it.
 
         What was saved before its first step holds no theta: it loads nothing but the
@@ -183,14 +216,14 @@ class LearnedValues(keras.optimizers.Optimizer):
                 self._restored_arrays = tuple(arrays[len(variables) :])
             self._theta_is_missing = False
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[Any]) -> None:
         """As Keras', but a wrong number raises; counts as loading theta."""
         if self.built and len(weights) != len(self.variables):
             raise ValueError(_count_message(self, len(weights) - len(self.variables)))
         super().set_weights(weights)
         self._theta_is_missing = False
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update({"seed": self.seed, "preset": self.preset})
         return config
@@ -218,6 +251,17 @@ class LearnedValues(keras.optimizers.Optimizer):
             raise ValueError(_count_message(self, len(restored) - len(expected)))
         for index, (value, array) in enumerate(zip(expected, restored, strict=True)):
             _check_stored_shape(f"variable {index}", value.shape, array)
+
+    def _starting_state(self, theta, variables):
+        """Returns `[(name, index of the parameter or None, array), ...]`."""
+        state = self.initial_state(
+            {name: ops.convert_to_tensor(array) for name, array in theta.items()},
+            [backend_variables.dense_float_tensor(v) for v in variables],
+        )
+        return [
+            (name, index, ops.convert_to_numpy(value))
+            for name, index, value in flat_state(state, len(variables))
+        ]
 
     def _initial_theta_arrays(self, specs):
         shapes = {spec.path: spec.shape for spec in specs}

@@ -1,6 +1,9 @@
 """A learned optimizer: one small LSTM, shared by all coordinates of a model."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,6 +14,22 @@ from keras_meta.optimizers.coordinate_rule import CoordinateRule
 from keras_meta.optimizers.gradient_features import log_sign, normalized
 from keras_meta.optimizers.lstm_cell import glorot, initial_weights, lstm_step
 from keras_meta.optimizers.shipped_weights import shipped_preset
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import ArrayLike
+
+    from keras_meta.optimizers.rule_types import (
+        GivenTheta,
+        LearningRate,
+        NamedShapes,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+        Variables,
+    )
 
 INPUTS = ("log_sign", "normalized")
 NUM_FEATURES = 2
@@ -82,17 +101,17 @@ class LSTMOptimizer(CoordinateRule):
 
     def __init__(
         self,
-        learning_rate=1.0,
-        inputs=None,
-        hidden_size=20,
-        num_layers=2,
-        output_scale=0.1,
-        log_scale=10.0,
-        decay=0.95,
-        weights=None,
-        chunk_size=8192,
-        **kwargs,
-    ):
+        learning_rate: LearningRate = 1.0,
+        inputs: str | None = None,
+        hidden_size: int = 20,
+        num_layers: int = 2,
+        output_scale: float = 0.1,
+        log_scale: float = 10.0,
+        decay: float = 0.95,
+        weights: str | None = None,
+        chunk_size: int = 8192,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
         self._is_random = False  # before `build` nobody knows
         preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
@@ -121,7 +140,7 @@ class LSTMOptimizer(CoordinateRule):
             self.set_theta(preset.theta, preset=preset.source)
         self.weights = weights
 
-    def theta_arrays(self, seed):
+    def theta_arrays(self, seed: int) -> dict[str, np.ndarray]:
         """Returns the LSTM's weights before meta-learning.
 
         Returns:
@@ -140,7 +159,7 @@ class LSTMOptimizer(CoordinateRule):
         theta["output/bias"] = np.zeros(1, "float32")
         return theta
 
-    def coordinate_state(self):
+    def coordinate_state(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """Returns hidden states and, of `"normalized"`, averages: zeros."""
         state = {}
         if self.inputs == "normalized":
@@ -150,7 +169,15 @@ class LSTMOptimizer(CoordinateRule):
                 state[f"{name}_{layer}"] = ((self.hidden_size,), 0.0)
         return state
 
-    def coordinate_step(self, theta, state, gradients, parameters, step, loss):
+    def coordinate_step(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        loss: Tensor | None,
+    ) -> tuple[Tensor, State]:
         """Returns moves and new states; see `CoordinateRule`."""
         new = {}
         if self.inputs == "normalized":
@@ -169,18 +196,18 @@ class LSTMOptimizer(CoordinateRule):
             outputs = ops.tanh(outputs)
         return self.output_scale * outputs, {**new, **hidden}
 
-    def build(self, variables):
+    def build(self, variables: Variables) -> None:
         """As `LearnedOptimizer`'s; notes whether the weights are random."""
         if not self.built:
             self._is_random = not self.has_theta and self._restored_arrays is None
         super().build(variables)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Mapping[str, ArrayLike]) -> None:
         """As `LearnedOptimizer`'s."""
         super().load_own_variables(store)
         self._is_random = False
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: Sequence[Any]) -> None:
         """As `LearnedOptimizer`'s."""
         super().set_weights(weights)
         self._is_random = False
@@ -194,17 +221,22 @@ class LSTMOptimizer(CoordinateRule):
             )
         super()._backend_update_step(*args)
 
-    def set_theta(self, theta, parameters=None, preset=None):
+    def set_theta(
+        self,
+        theta: GivenTheta,
+        parameters: NamedShapes | None = None,
+        preset: str | None = None,
+    ) -> None:
         """As `CoordinateRule`'s; the weights are then no longer those of `weights`."""
         super().set_theta(theta, parameters, preset)
         self.weights = None
         self._is_random = False
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns `output_scale` for each parameter."""
         return [self.output_scale for _ in parameters]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {

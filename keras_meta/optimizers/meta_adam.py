@@ -1,21 +1,39 @@
 """Adam whose rates a meta-learned controller sets, for each tensor at each step."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
 
 from keras_meta.optimizers import (
     adam_step,
+    argument_checks,
     backend_variables,
     rate_controller,
     run_statistics,
     step_guard,
 )
 from keras_meta.optimizers.adam_statistics import StatisticsPlan, adam_statistics
-from keras_meta.optimizers.argument_checks import check_real_variables, checked_count
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
 from keras_meta.optimizers.shipped_weights import shipped_preset
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from keras_meta.optimizers.rule_types import (
+        GivenTheta,
+        LearningRate,
+        NamedShapes,
+        Shapes,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+        Variables,
+    )
 
 BASE_RATE = 1e-3
 WEIGHTS = {"default": "meta_adam_default"}  # to the names of shipped presets
@@ -83,29 +101,22 @@ class MetaAdam(LearnedOptimizer):
 
     def __init__(
         self,
-        learning_rate=1.0,
-        total_steps=None,
-        safeguard=True,
-        weights="default",
-        hidden_units=16,
-        mixing=False,
-        **kwargs,
-    ):
+        learning_rate: LearningRate = 1.0,
+        total_steps: int | None = None,
+        safeguard: bool = True,
+        weights: str | None = "default",
+        hidden_units: int = 16,
+        mixing: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         if total_steps is not None:
-            total_steps = checked_count("total_steps", total_steps)
-        for name, value in (("safeguard", safeguard), ("mixing", mixing)):
-            if not isinstance(value, bool):
-                raise ValueError(
-                    f"Argument `{name}` must be True or False. Received: "
-                    f"{name}={value!r}."
-                )
+            total_steps = argument_checks.checked_count("total_steps", total_steps)
         self.total_steps = total_steps
-        self.safeguard = safeguard
-        self.hidden_units = 0
-        if hidden_units != 0:
-            self.hidden_units = checked_count("hidden_units", hidden_units)
-        self.mixing = mixing
+        self.safeguard = argument_checks.checked_flag("safeguard", safeguard)
+        units = argument_checks.checked_count("hidden_units", hidden_units, 0)
+        self.hidden_units = units
+        self.mixing = argument_checks.checked_flag("mixing", mixing)
         self._plans = {}
         self._told_of_end = False
         preset = shipped_preset(weights, WEIGHTS, type(self).__name__)
@@ -113,21 +124,20 @@ class MetaAdam(LearnedOptimizer):
             self.set_theta(preset.theta, preset=preset.source)
         self.weights = weights
 
-    def initial_theta(self, shapes, seed):
+    def initial_theta(self, shapes: Shapes, seed: int) -> Theta:
         """Returns the controller that is exactly Adam at 0.001."""
         return rate_controller.zero_theta(self.hidden_units, self.mixing)
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns slots, samples and running figures.
 
         Velocities start at 1e-30, not at 0, where a root has no derivative.
         """
         blocks = self._plan(parameters).blocks
-        number = len(parameters)
-        sample = (number, blocks.width)
+        number, width = len(parameters), blocks.width
         state = {
-            "slow_momentum": ops.zeros(sample, "float32"),
-            "start": ops.zeros(sample, "float32"),
+            "slow_momentum": ops.zeros((number, width), "float32"),
+            "start": ops.zeros((number, width), "float32"),
             "turns": ops.zeros((2, number), "float32"),
             "path": ops.zeros((number,), "float32"),
             "rates": ops.full((number,), BASE_RATE, "float32"),
@@ -141,23 +151,33 @@ class MetaAdam(LearnedOptimizer):
         return state
 
     def update(
-        self, theta, state, gradients, parameters, step, learning_rate=1.0, loss=None
-    ):
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+        loss: Tensor | None = None,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
+        seen = (0.0 if loss is None else loss, float(loss is not None))
+        horizon = (self.total_steps or 1, float(self.total_steps is not None))
         return self.controlled_update(
-            theta,
-            state,
-            gradients,
-            parameters,
-            step,
-            learning_rate,
-            (0.0 if loss is None else loss, float(loss is not None)),
-            (self.total_steps or 1, float(self.total_steps is not None)),
+            theta, state, gradients, parameters, step, learning_rate, seen, horizon
         )
 
     def controlled_update(
-        self, theta, state, gradients, parameters, step, learning_rate, loss, horizon
-    ):
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor,
+        loss: tuple[Tensor, Tensor],
+        horizon: tuple[Tensor, Tensor],
+    ) -> tuple[Tensors, State]:
         """As `update`, with a loss and a horizon that may be masked.
 
         Meta-training masks them in part of its runs.
@@ -171,10 +191,8 @@ class MetaAdam(LearnedOptimizer):
             Tuple `(new_parameters, new_state)`.
         """
         count = ops.cast(step, "float32") + 1.0
-        loss, horizon = (
-            tuple(ops.cast(part, "float32") for part in pair)
-            for pair in (loss, horizon)
-        )
+        loss = tuple(ops.cast(part, "float32") for part in loss)
+        horizon = tuple(ops.cast(part, "float32") for part in horizon)
         plan = self._plan(parameters)
         joined, usual = plan.blocks.join(gradients), None
         if self.safeguard:
@@ -206,9 +224,7 @@ class MetaAdam(LearnedOptimizer):
             factors = ops.where(usual, factors, ops.zeros_like(factors))
         # After the statistics: XLA then needs no copies of the old averages.
         means, squares = adam_step.averages(joined, old, usual)
-        shares = None
-        if self.mixing:
-            shares = rate_controller.mixtures(theta, statistics)
+        shares = rate_controller.mixtures(theta, statistics) if self.mixing else None
         moves = adam_step.moves(
             plan.blocks, joined, means, squares, factors, count, shares
         )
@@ -229,32 +245,19 @@ class MetaAdam(LearnedOptimizer):
         )
         if self.weight_decay is None or not self.safeguard:
             return new, new_state
-        taken = step_guard.was_taken(state["guard"], new_state["guard"])
-        pairs = zip(new, parameters, strict=True)
-        return [ops.where(taken, after, before) for after, before in pairs], new_state
+        return step_guard.undecayed(state, new_state, parameters, new), new_state
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns each tensor's rate in the step before."""
         return ops.unstack(state["rates"], len(parameters))
 
-    def kept_state(self, state, new_state, present):
+    def kept_state(self, state: State, new_state: State, present: Tensors) -> State:
         """Returns the new state, but old slots of weights that had no gradient."""
         blocks = self._plan(present).blocks
-        masks = blocks.join(present)
-        kept = dict(new_state)
-        for i, mask in enumerate(masks):
-            for name in (f"momentum_{i}", f"velocity_{i}"):
-                kept[name] = ops.where(mask, new_state[name], state[name])
-        mask = blocks.take([ops.cast(mask, "float32") for mask in masks]) > 0.5
-        for name in ("slow_momentum", "start"):
-            kept[name] = ops.where(mask, new_state[name], state[name])
-        # The first entry of each sample stands for its tensor.
-        for name in ("path", "rates", "turns"):
-            kept[name] = ops.where(mask[:, 0], new_state[name], state[name])
-        return kept
+        return adam_step.kept_slots(blocks, state, new_state, present)
 
     @property
-    def safeguard_counters(self):
+    def safeguard_counters(self) -> dict[str, float]:
         """What the safeguard did so far.
 
         A dict: `trust`, float in [0, 1], how far the learned rates are followed now;
@@ -264,7 +267,7 @@ class MetaAdam(LearnedOptimizer):
         return step_guard.counters_of(self)
 
     @property
-    def rates(self):
+    def rates(self) -> np.ndarray | None:
         """float32 array: each trainable variable's rate at the last step.
 
         Before `learning_rate`, which multiplies it. None before the first step.
@@ -273,39 +276,36 @@ class MetaAdam(LearnedOptimizer):
         found = dict(variables).get(("rates", None))
         return None if found is None else ops.convert_to_numpy(found)
 
-    def build(self, variables):
+    def build(self, variables: Variables) -> None:
         """As `LearnedOptimizer`'s.
 
         Raises:
             ValueError: for no variables, or some that are not real numbers.
         """
-        check_real_variables(variables, type(self).__name__)
+        argument_checks.check_real_variables(variables, type(self).__name__)
         super().build(variables)
 
-    def set_theta(self, theta, parameters=None, preset=None):
+    def set_theta(
+        self,
+        theta: GivenTheta,
+        parameters: NamedShapes | None = None,
+        preset: str | None = None,
+    ) -> None:
         """As `LearnedOptimizer`'s; it must be a controller of this kind.
 
         Raises:
             ValueError: for a theta of other names or shapes.
         """
-        expected = rate_controller.zero_theta(self.hidden_units, self.mixing)
-        received = {str(name): tuple(ops.shape(value)) for name, value in theta.items()}
-        if received != {name: array.shape for name, array in expected.items()}:
-            raise ValueError(
-                "These learned values belong to another controller. Received: "
-                f"{received}, expected "
-                f"{ ({name: array.shape for name, array in expected.items()}) }. Take "
-                "one that was meta-trained with these `hidden_units` and `mixing`."
-            )
+        rate_controller.check_theta(theta, self.hidden_units, self.mixing)
         super().set_theta(theta, parameters, preset)
         self.weights = None
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Variables) -> None:
         """As Keras'; `fit` calls it at its end."""
         super().finalize_variable_values(var_list)
         self.tell_of_end(self.iterations)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {
@@ -323,7 +323,7 @@ class MetaAdam(LearnedOptimizer):
         if backend_variables.is_eager(self.iterations):
             self.tell_of_end(self.iterations + 1)
 
-    def tell_of_end(self, steps):
+    def tell_of_end(self, steps: Tensor) -> None:
         """Warns, once, if a run of so many steps has outrun its horizon."""
         if self.total_steps is None or self._told_of_end:
             return

@@ -1,5 +1,9 @@
 """The LSTM meta-learner: the weights are the cell state of an LSTM."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +12,15 @@ from keras_meta.optimizers.argument_checks import checked_count, checked_number
 from keras_meta.optimizers.coordinate_rule import CoordinateRule
 from keras_meta.optimizers.gradient_features import log_sign
 from keras_meta.optimizers.lstm_cell import initial_weights, lstm_step
+
+if TYPE_CHECKING:
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 GATES = ("input_gate", "forget_gate")
 FEATURES = 2  # of a gradient, and of the loss
@@ -65,15 +78,15 @@ class MetaLSTM(CoordinateRule):
 
     def __init__(
         self,
-        learning_rate=1.0,
-        hidden_size=20,
-        initial_rate=0.01,
-        initial_decay=1e-4,
-        use_loss=True,
-        log_scale=10.0,
-        chunk_size=8192,
-        **kwargs,
-    ):
+        learning_rate: LearningRate = 1.0,
+        hidden_size: int = 20,
+        initial_rate: float = 0.01,
+        initial_decay: float = 1e-4,
+        use_loss: bool = True,
+        log_scale: float = 10.0,
+        chunk_size: int = 8192,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(chunk_size, learning_rate=learning_rate, **kwargs)
         self.hidden_size = checked_count("hidden_size", hidden_size)
         self.initial_rate = checked_number(
@@ -88,11 +101,11 @@ class MetaLSTM(CoordinateRule):
         )
 
     @property
-    def uses_loss(self):
+    def uses_loss(self) -> bool:
         """bool, whether the loss is an input."""
         return self.use_loss
 
-    def theta_arrays(self, seed):
+    def theta_arrays(self, seed: int) -> dict[str, np.ndarray]:
         """Returns the weights before meta-learning.
 
         Returns:
@@ -112,7 +125,7 @@ class MetaLSTM(CoordinateRule):
             theta[f"{gate}/bias"] = np.full(1, logit, "float32")
         return theta
 
-    def coordinate_state(self):
+    def coordinate_state(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """Returns hidden states of zeros and gates at their first values."""
         return {
             "hidden_0": ((self.hidden_size,), 0.0),
@@ -121,7 +134,15 @@ class MetaLSTM(CoordinateRule):
             "forget_gate": ((), 1.0 - self.initial_decay),
         }
 
-    def coordinate_step(self, theta, state, gradients, parameters, step, loss):
+    def coordinate_step(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        loss: Tensor | None,
+    ) -> tuple[Tensor, State]:
         """Returns moves and new states; see `CoordinateRule`."""
         features = log_sign(gradients, self.log_scale)
         if self.use_loss:
@@ -140,11 +161,11 @@ class MetaLSTM(CoordinateRule):
         moves = (new["forget_gate"] - 1.0) * parameters
         return moves - new["input_gate"] * gradients, new
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns `initial_rate` for each parameter."""
         return [self.initial_rate for _ in parameters]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {

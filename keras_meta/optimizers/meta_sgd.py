@@ -1,5 +1,9 @@
 """Meta-SGD: gradient descent whose rates are learned across tasks."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -13,6 +17,18 @@ from keras_meta.optimizers.rate_matching import (
     match_rates,
     rate_groups,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        Shapes,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 RATE_MAPS = ("constant", "linear")
 
@@ -59,14 +75,14 @@ class MetaSGD(LearnedOptimizer):
 
     def __init__(
         self,
-        learning_rate=1.0,
-        alpha_init=(0.005, 0.1),
-        granularity="parameter",
-        rate_map="constant",
-        online=False,
-        hypergradient_rate=1e-4,
-        **kwargs,
-    ):
+        learning_rate: LearningRate = 1.0,
+        alpha_init: float | tuple[float, float] = (0.005, 0.1),
+        granularity: str = "parameter",
+        rate_map: str = "constant",
+        online: bool = False,
+        hypergradient_rate: float = 1e-4,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.alpha_init = _checked_alpha_init(alpha_init)
         for argument, value, choices in (
@@ -85,7 +101,7 @@ class MetaSGD(LearnedOptimizer):
             "hypergradient_rate", hypergradient_rate, 0.0, float("inf")
         )
 
-    def initial_theta(self, shapes, seed):
+    def initial_theta(self, shapes: Shapes, seed: int) -> Theta:
         """Returns the rates that meta-learning starts from.
 
         Args:
@@ -121,7 +137,7 @@ class MetaSGD(LearnedOptimizer):
             }
         return theta
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns the running rates and last directions if `online`, else nothing."""
         if not self.online:
             return {}
@@ -131,7 +147,15 @@ class MetaSGD(LearnedOptimizer):
             state["previous_square"] = [ops.zeros_like(p) for p in parameters]
         return state
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+    def update(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         # The step is rate * direction; only the rate is learned.
         directions = [ops.cast(learning_rate, g.dtype) * g for g in gradients]
@@ -155,7 +179,7 @@ class MetaSGD(LearnedOptimizer):
             new_parameters.append(parameter - rate * direction)
         return new_parameters, state
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns |eta0| of each parameter."""
         rates = state if self.online else theta
         return [
@@ -163,7 +187,7 @@ class MetaSGD(LearnedOptimizer):
             for rate in _for_each_parameter(rates, "rate", len(parameters))
         ]
 
-    def adapt_to(self, model, strict=False):
+    def adapt_to(self, model: keras.Model, strict: bool = False) -> Self:
         """Returns a copy whose rates fit another model's trainable variables.
 
         Models with the same variables in the same order match by position. Else a
@@ -198,18 +222,18 @@ class MetaSGD(LearnedOptimizer):
         theta = self.theta_values()
         target_specs = specs_of(model.trainable_variables)
         target = rate_groups(target_specs, self.granularity)
+        # By number: a file gives theta in any order.
+        numbers = sorted(int(n[5:]) for n in theta if n.startswith("rate/"))
         if self.parameter_specs:
             source = rate_groups(self.parameter_specs, self.granularity)
         else:
-            source = [
-                RateGroup((), name, name, (), array.shape)
-                for name, array in theta.items()
-                if name.startswith("rate/")
-            ]
+            names = [f"rate/{number:03d}" for number in numbers]
+            source = [RateGroup((), n, n, (), theta[n].shape) for n in names]
         fitted, inexact = {}, []
         for prefix in ("rate", "slope"):
-            arrays = [a for name, a in theta.items() if name.startswith(prefix + "/")]
-            if arrays:
+            names = [f"{prefix}/{number:03d}" for number in numbers]
+            if names[0] in theta:
+                arrays = [theta[name] for name in names]
                 arrays, inexact = match_rates(source, arrays, target)
                 fitted |= {
                     _name(prefix, group): array
@@ -226,7 +250,7 @@ class MetaSGD(LearnedOptimizer):
         copy.set_theta(fitted, target_specs, preset=self.preset or "adapt_to")
         return copy
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {

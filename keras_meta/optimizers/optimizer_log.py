@@ -1,5 +1,9 @@
 """A callback that puts what a learned optimizer does into the logs of `fit`."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -32,7 +36,7 @@ class OptimizerLog(keras.callbacks.Callback):
     [1.0]
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         if not hasattr(self._optimizer(), "safeguard_counters"):
             raise TypeError(
                 "`OptimizerLog` needs a model compiled with a `keras_meta.MetaAdam` or "
@@ -40,7 +44,7 @@ class OptimizerLog(keras.callbacks.Callback):
                 f"{type(self._optimizer()).__name__}."
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         optimizer = self._optimizer()
         figures = dict(optimizer.safeguard_counters)
         rates = getattr(optimizer, "rates", None)

@@ -41,6 +41,18 @@ def zero_theta(units=0, mixing=False):
     return theta
 
 
+def check_theta(theta, units, mixing):
+    """Raises ValueError unless `theta` is named and shaped as `zero_theta`'s."""
+    expected = {k: a.shape for k, a in zero_theta(units, mixing).items()}
+    received = {str(name): tuple(ops.shape(value)) for name, value in theta.items()}
+    if received != expected:
+        raise ValueError(
+            f"These learned values belong to another controller. Received: {received}, "
+            f"expected {expected}. Take one that was meta-trained with these "
+            "`hidden_units` and `mixing`."
+        )
+
+
 def inputs(of_tensors, static, weights, of_run):
     """Returns the controller's inputs, float32 `(tensors, len(NAMES))`.
 

@@ -1,10 +1,23 @@
 """RMSprop as a pure rule."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
 from keras_meta.optimizers.argument_checks import checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+
+if TYPE_CHECKING:
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 
 @keras.saving.register_keras_serializable("keras_meta", "RMSprop")
@@ -32,16 +45,30 @@ class RMSprop(LearnedOptimizer):
     0.0
     """
 
-    def __init__(self, learning_rate=0.001, rho=0.9, epsilon=1e-7, **kwargs):
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.001,
+        rho: float = 0.9,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.rho = checked_number("rho", rho, 0.0, 1.0)
         self.epsilon = checked_number("epsilon", epsilon, 0.0, float("inf"), low=False)
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns averages of zero."""
         return {"mean_square": [ops.zeros_like(p) for p in parameters]}
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+    def update(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         squares, new = [], []
         for g, p, square in zip(
@@ -54,7 +81,7 @@ class RMSprop(LearnedOptimizer):
             squares.append(square)
         return new, {"mean_square": squares}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update({"rho": self.rho, "epsilon": self.epsilon})
         return config

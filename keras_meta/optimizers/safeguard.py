@@ -1,5 +1,9 @@
 """Any learned optimizer, watched over and pulled back towards Adam."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
@@ -7,6 +11,17 @@ from keras_meta.optimizers import step_guard
 from keras_meta.optimizers.adam import Adam
 from keras_meta.optimizers.argument_checks import check_real_variables, checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+
+if TYPE_CHECKING:
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        Shapes,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+        Variables,
+    )
 
 INNER, ADAM = "inner", "adam"
 
@@ -55,8 +70,13 @@ class Safeguarded(LearnedOptimizer):
     uses_loss = True
 
     def __init__(
-        self, optimizer, learning_rate=1.0, adam_rate=1e-3, limit=100.0, **kwargs
-    ):
+        self,
+        optimizer: LearnedOptimizer,
+        learning_rate: LearningRate = 1.0,
+        adam_rate: float = 1e-3,
+        limit: float = 100.0,
+        **kwargs: Any,
+    ) -> None:
         if isinstance(optimizer, dict):
             optimizer = keras.saving.deserialize_keras_object(optimizer)
         if not isinstance(optimizer, LearnedOptimizer):
@@ -76,30 +96,37 @@ class Safeguarded(LearnedOptimizer):
         self._adam = Adam(seed=0)
 
     @property
-    def moves_without_gradient(self):
+    def moves_without_gradient(self) -> bool:
         """Whether the guarded rule moves where the gradient is zero."""
         return self.optimizer.moves_without_gradient
 
     @property
-    def safeguard_counters(self):
+    def safeguard_counters(self) -> dict[str, float]:
         """What the guard did so far: see `MetaAdam.safeguard_counters`."""
         return step_guard.counters_of(self)
 
-    def initial_theta(self, shapes, seed):
+    def initial_theta(self, shapes: Shapes, seed: int) -> Theta:
         """Returns the guarded optimizer's theta, if it has one, or its first."""
         if self.optimizer.has_theta:
             return self.optimizer.theta_values()
         return self.optimizer.initial_theta(shapes, self.optimizer.seed)
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns the guarded optimizer's state, Adam's and the guard's."""
         state = {"guard": step_guard.initial_guard()}
         state |= _named(INNER, self.optimizer.initial_state(theta, parameters))
         return state | _named(ADAM, self._adam.initial_state({}, parameters))
 
     def update(
-        self, theta, state, gradients, parameters, step, learning_rate=1.0, loss=None
-    ):
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+        loss: Tensor | None = None,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         square = step_guard.square_sum(gradients)
         usual, guard = step_guard.usual_gradient(state["guard"], square, loss)
@@ -154,15 +181,13 @@ class Safeguarded(LearnedOptimizer):
         )
         if self.weight_decay is None:
             return new, new_state
-        taken = step_guard.was_taken(state["guard"], new_state["guard"])
-        pairs = zip(new, parameters, strict=True)
-        return [ops.where(taken, after, before) for after, before in pairs], new_state
+        return step_guard.undecayed(state, new_state, parameters, new), new_state
 
-    def decay_rates(self, theta, state, parameters):
+    def decay_rates(self, theta: Theta, state: State, parameters: Tensors) -> Tensors:
         """Returns the guarded optimizer's."""
         return self.optimizer.decay_rates(theta, _of(INNER, state), parameters)
 
-    def kept_state(self, state, new_state, present):
+    def kept_state(self, state: State, new_state: State, present: Tensors) -> State:
         """Returns what both rules keep of weights that had no gradient."""
         kept = {"guard": new_state["guard"]}
         for name, rule in ((INNER, self.optimizer), (ADAM, self._adam)):
@@ -171,7 +196,7 @@ class Safeguarded(LearnedOptimizer):
             )
         return {name: kept[name] for name in state}
 
-    def build(self, variables):
+    def build(self, variables: Variables) -> None:
         """As `LearnedOptimizer`'s.
 
         Raises:
@@ -180,13 +205,13 @@ class Safeguarded(LearnedOptimizer):
         check_real_variables(variables, type(self).__name__)
         super().build(variables)
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Variables) -> None:
         """As Keras'; `fit` calls it at its end."""
         super().finalize_variable_values(var_list)
         if hasattr(self.optimizer, "tell_of_end"):
             self.optimizer.tell_of_end(self.iterations)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update(
             {

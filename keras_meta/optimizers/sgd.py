@@ -1,10 +1,25 @@
 """Gradient descent as a pure rule: the inner optimizer of MAML and its family."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
 from keras_meta.optimizers.argument_checks import checked_number
 from keras_meta.optimizers.learned_optimizer import LearnedOptimizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from keras_meta.optimizers.rule_types import (
+        LearningRate,
+        State,
+        Tensor,
+        Tensors,
+        Theta,
+    )
 
 
 @keras.saving.register_keras_serializable("keras_meta", "SGD")
@@ -33,13 +48,19 @@ class SGD(LearnedOptimizer):
     0.5
     """
 
-    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, **kwargs):
+    def __init__(
+        self,
+        learning_rate: LearningRate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.momentum = checked_number("momentum", momentum, 0.0, 1.0)
         self.nesterov = bool(nesterov)
 
     @classmethod
-    def from_keras(cls, optimizer):
+    def from_keras(cls, optimizer: keras.optimizers.SGD) -> Self:
         """Returns the same rule as a `keras.optimizers.SGD`.
 
         Raises:
@@ -74,13 +95,21 @@ class SGD(LearnedOptimizer):
             nesterov=config["nesterov"],
         )
 
-    def initial_state(self, theta, parameters):
+    def initial_state(self, theta: Theta, parameters: Tensors) -> State:
         """Returns zero velocities if there is momentum, else nothing."""
         if not self.momentum:
             return {}
         return {"velocity": [ops.zeros_like(p) for p in parameters]}
 
-    def update(self, theta, state, gradients, parameters, step, learning_rate=1.0):
+    def update(
+        self,
+        theta: Theta,
+        state: State,
+        gradients: Tensors,
+        parameters: Tensors,
+        step: Tensor,
+        learning_rate: Tensor = 1.0,
+    ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         steps = [-ops.cast(learning_rate, g.dtype) * g for g in gradients]
         if self.momentum:
@@ -97,7 +126,7 @@ class SGD(LearnedOptimizer):
                 steps = velocity
         return [p + s for p, s in zip(parameters, steps, strict=True)], state
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         config.update({"momentum": self.momentum, "nesterov": self.nesterov})
         return config

@@ -88,6 +88,13 @@ def was_taken(before, after):
     return ops.equal(before[place], after[place])
 
 
+def undecayed(state, new_state, parameters, new_parameters):
+    """Returns the new parameters, or the old ones if the step was skipped."""
+    taken = was_taken(state["guard"], new_state["guard"])
+    pairs = zip(new_parameters, parameters, strict=True)
+    return [ops.where(taken, after, before) for after, before in pairs]
+
+
 def rising_loss(guard, loss, known):
     """Whether the loss rises against its own recent spread.
 

@@ -1,10 +1,24 @@
 """One preset in memory: its card, what was learned, and how to use it."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_meta.presets.card import PresetError
 from keras_meta.presets.files import read_preset, write_preset
 from keras_meta.presets.serialized_object import build_model, build_optimizer
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+
+    import keras
+    from numpy.typing import ArrayLike
+    from typing_extensions import Self
+
+    from keras_meta.optimizers import LearnedOptimizer
 
 THETA = "theta/"
 ARRAY_LISTS = ("initialization", "non_trainable")
@@ -47,7 +61,13 @@ class Preset:
     1.0
     """
 
-    def __init__(self, card, theta=None, initialization=(), non_trainable=()):
+    def __init__(
+        self,
+        card: Mapping[str, Any],
+        theta: Mapping[str, np.ndarray] | None = None,
+        initialization: Sequence[ArrayLike] = (),
+        non_trainable: Sequence[ArrayLike] = (),
+    ) -> None:
         self.card = dict(card)
         self.theta = dict(theta or {})
         self.initialization = list(initialization)
@@ -63,7 +83,7 @@ class Preset:
             self._check_described_shapes(key)
 
     @classmethod
-    def from_file(cls, path):
+    def from_file(cls, path: str | os.PathLike) -> Self:
         """Reads a preset from a `.kmeta` file.
 
         Args:
@@ -77,7 +97,8 @@ class Preset:
         """
         tensors, card = read_preset(path)
         theta, lists = {}, {key: {} for key in ARRAY_LISTS}
-        for name, value in tensors.items():
+        # By name: a safetensors file is read in another order each time.
+        for name, value in sorted(tensors.items()):
             group, _, rest = name.partition("/")
             if name.startswith(THETA) and rest:
                 theta[rest] = value
@@ -105,11 +126,11 @@ class Preset:
         return preset
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[dict[str, Any]]:
         """list of `{"path": str, "shape": [ints]}`: what theta was learned on."""
         return self.card.get("parameters", [])
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes the preset to one `.kmeta` file, all or nothing.
 
         Args:
@@ -121,7 +142,7 @@ class Preset:
         """
         write_preset(path, self.tensors(), self.card)
 
-    def tensors(self):
+    def tensors(self) -> dict[str, np.ndarray]:
         """Returns all arrays under the names that they have in the file.
 
         Returns:
@@ -134,7 +155,7 @@ class Preset:
                 tensors[f"{key}/{index:03d}"] = value
         return tensors
 
-    def optimizer(self, **overrides):
+    def optimizer(self, **overrides: Any) -> LearnedOptimizer:
         """Builds a fresh optimizer that carries the learned theta.
 
         Args:
@@ -166,7 +187,7 @@ class Preset:
         optimizer.set_theta(theta, shapes)
         return optimizer
 
-    def initialize(self, model):
+    def initialize(self, model: keras.Model) -> keras.Model:
         """Assigns the learned initialization to a model, all of it or nothing.
 
         Args:
@@ -198,7 +219,7 @@ class Preset:
             variable.assign(value)
         return model
 
-    def model(self):
+    def model(self) -> keras.Model:
         """Rebuilds the model that the preset was learned on, initialized.
 
         Returns:

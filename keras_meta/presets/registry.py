@@ -1,5 +1,7 @@
 """Finds presets: those shipped in the package by name, others by path."""
 
+from __future__ import annotations
+
 import importlib.resources
 import os
 from pathlib import Path
@@ -8,7 +10,7 @@ from keras_meta.presets.files import SUFFIX, PresetError
 from keras_meta.presets.preset import Preset
 
 
-def load(name_or_path):
+def load(name_or_path: str | os.PathLike) -> Preset:
     """Loads a preset, shipped (by its name) or your own (by its path).
 
     Args:
@@ -35,7 +37,7 @@ def load(name_or_path):
     return preset
 
 
-def list_presets():
+def list_presets() -> list[str]:
     """Lists the names of the presets that ship in the package.
 
     Returns:

@@ -12,6 +12,7 @@ import copy
 import keras
 
 from keras_meta.presets.card import PresetError
+from keras_meta.presets.later_settings import for_this_keras
 
 # Values that Keras wraps into `class_name` and `config`; all are plain data.
 DATA_CLASSES = frozenset(
@@ -120,7 +121,7 @@ def build_values(serialized, what):
     _check_names(serialized)
     try:
         return keras.saving.deserialize_keras_object(
-            copy.deepcopy(serialized), safe_mode=True
+            for_this_keras(copy.deepcopy(serialized)), safe_mode=True
         )
     # Whatever a constructor raises on a bad config, the caller gets one error.
     except Exception as error:
@@ -133,7 +134,9 @@ def build_values(serialized, what):
 
 def _deserialize(serialized, what):
     try:
-        return keras.saving.deserialize_keras_object(serialized, safe_mode=True)
+        return keras.saving.deserialize_keras_object(
+            for_this_keras(serialized), safe_mode=True
+        )
     # Whatever a constructor raises on a bad config, the caller gets one error.
     except Exception as error:
         raise PresetError(

@@ -1,8 +1,15 @@
 """Episodes from a user's own `tf.data.Dataset`."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from keras_meta.tasks.task import Episode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ACCEPTED = (
     "an Episode, ((support_x, support_y), (query_x, query_y)), the flat tuple "
@@ -14,7 +21,7 @@ SINGLE = (
 )
 
 
-def as_episode(element):
+def as_episode(element: Episode | Sequence[Any] | Mapping[str, Any]) -> Episode:
     """Returns `element`, in one of the four accepted forms, as an `Episode`.
 
     Args:
@@ -60,7 +67,7 @@ def as_episode(element):
     )
 
 
-def episodes_from_dataset(dataset):
+def episodes_from_dataset(dataset: tf.data.Dataset) -> tf.data.Dataset:
     """Returns the dataset with each element as an `Episode`.
 
     Only `dataset.element_spec` is looked at; nothing is read.

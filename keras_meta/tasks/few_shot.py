@@ -1,11 +1,18 @@
 """Few-shot classification: tell a few classes apart from a few examples."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
 from keras_meta.tasks.row_table import RowTable, first_bad_row, name_some
 from keras_meta.tasks.task import Episode, TaskDistribution, check_count
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 
 class FewShotClassification(TaskDistribution):
@@ -55,8 +62,14 @@ class FewShotClassification(TaskDistribution):
     """
 
     def __init__(
-        self, images, labels=None, ways=5, shots=1, queries=15, rotations=False
-    ):
+        self,
+        images: ArrayLike,
+        labels: ArrayLike | None = None,
+        ways: int = 5,
+        shots: int = 1,
+        queries: int = 15,
+        rotations: bool = False,
+    ) -> None:
         self.ways = check_count("ways", ways)
         self.shots = check_count("shots", shots)
         self.queries = check_count("queries", queries)
@@ -95,7 +108,7 @@ class FewShotClassification(TaskDistribution):
                 images = images.reshape(len(images), side * side, -1)
             self._images = tf.constant(images)
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Episode:
         """Returns the classes and examples that belong to `seed`.
 
         Args:
@@ -130,7 +143,7 @@ class FewShotClassification(TaskDistribution):
             tf.constant(np.repeat(labels, self.queries)),
         )
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, `arguments` and `data`."""
         return super().describe() | {
             "arguments": {

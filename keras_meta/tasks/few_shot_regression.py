@@ -1,10 +1,20 @@
 """Few-shot regression: tasks that already lie apart, one array a task."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_meta.tasks.group_tasks import GroupTasks
 from keras_meta.tasks.row_table import first_bad_row
-from keras_meta.tasks.task import TaskDistribution
+from keras_meta.tasks.task import Episode, TaskDistribution
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import tensorflow as tf
+    from numpy.typing import ArrayLike
 
 
 class FewShotRegression(TaskDistribution):
@@ -45,7 +55,13 @@ class FewShotRegression(TaskDistribution):
     ```
     """
 
-    def __init__(self, inputs, targets, shots=10, queries=10):
+    def __init__(
+        self,
+        inputs: ArrayLike | Sequence[ArrayLike],
+        targets: ArrayLike | Sequence[ArrayLike],
+        shots: int = 10,
+        queries: int = 10,
+    ) -> None:
         inputs = _check_tasks("inputs", inputs)
         targets = _check_tasks("targets", targets)
         sizes = [len(task) for task in inputs]
@@ -84,7 +100,7 @@ class FewShotRegression(TaskDistribution):
         self._tasks = GroupTasks(inputs, targets, rows, shots, queries)
         self.sizes = self._tasks.sizes
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Episode:
         """Returns the task and the examples that belong to `seed`.
 
         Args:
@@ -95,7 +111,7 @@ class FewShotRegression(TaskDistribution):
         """
         return self._tasks.sample(seed)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, `arguments` and `data`."""
         return super().describe() | {
             "arguments": {"shots": self._tasks.shots, "queries": self._tasks.queries},

@@ -1,11 +1,18 @@
 """One task a user, a sensor, a shop: tasks from one table with a group column."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
 from keras_meta.tasks.row_table import RowTable, first_bad_row, name_some
 from keras_meta.tasks.task import Episode, TaskDistribution, check_count
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ORDERS = ("random", "time")
 SEVERAL = (
@@ -14,7 +21,14 @@ SEVERAL = (
 )
 
 
-def from_groups(x, y, group, shots=5, queries=15, order="random"):
+def from_groups(
+    x: ArrayLike,
+    y: ArrayLike,
+    group: ArrayLike,
+    shots: int = 5,
+    queries: int = 15,
+    order: str = "random",
+) -> GroupTasks:
     """Returns `GroupTasks(x, y, group, shots, queries, order)`.
 
     Args:
@@ -72,7 +86,15 @@ class GroupTasks(TaskDistribution):
     ```
     """
 
-    def __init__(self, x, y, group, shots=5, queries=15, order="random"):
+    def __init__(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        group: ArrayLike,
+        shots: int = 5,
+        queries: int = 15,
+        order: str = "random",
+    ) -> None:
         self.shots = check_count("shots", shots)
         self.queries = check_count("queries", queries)
         if order not in ORDERS:
@@ -99,7 +121,7 @@ class GroupTasks(TaskDistribution):
             self._x = tf.constant(x)
             self._y = tf.constant(y)
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Episode:
         """Returns the group and the rows that belong to `seed`.
 
         Args:
@@ -134,7 +156,7 @@ class GroupTasks(TaskDistribution):
         support_y, query_y = tf.split(tf.gather(self._y, rows), parts)
         return Episode(support_x, support_y, query_x, query_y)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, `arguments` and `data`."""
         return super().describe() | {
             "arguments": {

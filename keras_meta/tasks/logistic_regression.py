@@ -1,10 +1,17 @@
 """Random logistic regressions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
 from keras_meta.tasks.optimization_problem import OptimizationProblem, Problem
 from keras_meta.tasks.task import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class LogisticRegression(OptimizationProblem):
@@ -22,7 +29,13 @@ class LogisticRegression(OptimizationProblem):
         penalty: float >= 0, times the sum of the squared weights. Default 1e-3.
     """
 
-    def __init__(self, features=10, examples=100, batch_size=None, penalty=1e-3):
+    def __init__(
+        self,
+        features: int = 10,
+        examples: int = 100,
+        batch_size: int | None = None,
+        penalty: float = 1e-3,
+    ) -> None:
         self.features = check_count("features", features)
         self.examples = check_count("examples", examples)
         self.batch_size = None
@@ -35,7 +48,7 @@ class LogisticRegression(OptimizationProblem):
             )
         self.penalty = float(penalty)
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Problem:
         """Returns `Problem((x, y), [w, bias])`.
 
         x float32 `(examples, features)`, y float32 0 or 1 `(examples,)`, w
@@ -48,7 +61,9 @@ class LogisticRegression(OptimizationProblem):
         y = tf.cast(draws < tf.sigmoid(logits), "float32")
         return Problem((x, y), [tf.zeros(self.features), tf.zeros(())])
 
-    def loss(self, data, parameters, seed):
+    def loss(
+        self, data: Any, parameters: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the mean loss of the batch of `seed`, and the penalty."""
         x, y = data
         if self.batch_size is not None:
@@ -60,7 +75,7 @@ class LogisticRegression(OptimizationProblem):
         penalty = self.penalty * tf.reduce_sum(tf.square(weights))
         return tf.reduce_mean(losses) + penalty
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, and `arguments`."""
         return super().describe() | {
             "arguments": {

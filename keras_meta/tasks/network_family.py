@@ -1,5 +1,9 @@
 """Families of small networks to train, on your arrays or scikit-learn's tables."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 
@@ -7,22 +11,27 @@ from keras_meta.tasks.ranges import checked_range
 from keras_meta.tasks.task import check_count
 from keras_meta.tasks.training_problem import TrainingProblem
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike
+
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "gelu")
 TABLES = ("breast_cancer", "diabetes", "digits", "iris", "wine")
 
 
 def network_family(
-    x,
-    y,
-    count=8,
-    seed=0,
-    units=(8, 64),
-    layers=(1, 2),
-    activations=ACTIVATIONS,
-    batch_size=(16, 128),
-    initial_scale=(0.5, 2.0),
-    label_noise=(0.0, 0.2),
-):
+    x: ArrayLike,
+    y: ArrayLike,
+    count: int = 8,
+    seed: int = 0,
+    units: int | Sequence[int] = (8, 64),
+    layers: int | Sequence[int] = (1, 2),
+    activations: Sequence[str] = ACTIVATIONS,
+    batch_size: int | Sequence[int] = (16, 128),
+    initial_scale: float | Sequence[float] = (0.5, 2.0),
+    label_noise: float | Sequence[float] = (0.0, 0.2),
+) -> list[TrainingProblem]:
     """Returns problems of training networks of random size on the same data.
 
     What an optimizer learns on them does not belong to one network. Sizes are drawn
@@ -139,7 +148,9 @@ def network_family(
     return problems
 
 
-def table_problems(count=2, seed=0, tables=TABLES, **kwargs):
+def table_problems(
+    count: int = 2, seed: int = 0, tables: str | Sequence[str] = TABLES, **kwargs: Any
+) -> list[TrainingProblem]:
     """Returns networks of random size on scikit-learn's tables, features standardised.
 
     Needs scikit-learn: `pip install keras_meta[demo]`.

@@ -4,6 +4,8 @@ Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through
 probabilistic program induction", Science 2015. MIT licence.
 """
 
+from __future__ import annotations
+
 import os
 import pathlib
 import zipfile
@@ -39,7 +41,11 @@ PARTS = {
 }
 
 
-def load_omniglot(path=None, part="background", download=False):
+def load_omniglot(
+    path: str | os.PathLike | None = None,
+    part: str = "background",
+    download: bool = False,
+) -> tuple[np.ndarray, list[str]]:
     """Returns Omniglot's drawings, 28x28, and the alphabet of each character.
 
     Drawings are made small as in the MAML script (Finn et al. 2017), where PIL takes

@@ -1,9 +1,15 @@
 """What a learned optimizer trains on: a distribution over problems of one shape."""
 
+from __future__ import annotations
+
 import functools
 import typing
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Problem(typing.NamedTuple):
@@ -44,14 +50,16 @@ class OptimizationProblem:
     ```
     """
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Problem:
         """Returns the `Problem` that belongs to `seed`, an int64 tensor `(2,)`."""
         raise NotImplementedError(
             f"Class {type(self).__name__} must implement `sample(seed)` and return a "
             "Problem."
         )
 
-    def loss(self, data, parameters, seed):
+    def loss(
+        self, data: Any, parameters: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the loss that an optimizer sees at one step.
 
         Args:
@@ -68,12 +76,12 @@ class OptimizationProblem:
             "`loss(data, parameters, seed)`."
         )
 
-    def optimum(self, data):
+    def optimum(self, data: Any) -> tf.Tensor | None:
         """Returns the least loss, a float32 scalar; None where it is not known."""
         return None
 
     @functools.cached_property
-    def element_spec(self):
+    def element_spec(self) -> Problem:
         """`Problem` of `tf.TensorSpec`."""
         traced = tf.function(
             lambda seed: Problem(*self.sample(seed)), autograph=False
@@ -84,11 +92,11 @@ class OptimizationProblem:
         )
 
     @property
-    def parameter_shapes(self):
+    def parameter_shapes(self) -> list[tuple[int, ...]]:
         """list of tuples of int."""
         return [tuple(spec.shape.as_list()) for spec in self.element_spec.parameters]
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts for a preset's card: names and sizes, no data."""
         return {
             "class_name": type(self).__name__,

@@ -1,12 +1,19 @@
 """Problems whose parameters are measured in other units."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
 from keras_meta.tasks.optimization_problem import OptimizationProblem, Problem
 from keras_meta.tasks.ranges import checked_range
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 # Far from the streams that the problems inside draw from; another one for each layer
 # of reparametrisation.
@@ -27,7 +34,12 @@ class Reparametrized(OptimizationProblem):
         coordinate_scales: the same, for each coordinate. Default (1, 1): none.
     """
 
-    def __init__(self, problem, tensor_scales=(0.1, 10.0), coordinate_scales=(1, 1)):
+    def __init__(
+        self,
+        problem: OptimizationProblem,
+        tensor_scales: float | Sequence[float] = (0.1, 10.0),
+        coordinate_scales: float | Sequence[float] = (1, 1),
+    ) -> None:
         if not isinstance(problem, OptimizationProblem):
             raise TypeError(
                 "Argument `problem` must be a `keras_meta.tasks.OptimizationProblem`. "
@@ -42,7 +54,7 @@ class Reparametrized(OptimizationProblem):
             "coordinate_scales", coordinate_scales, positive=True
         )
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Problem:
         """Returns `Problem((data, scales), parameters)`; scales shaped as these."""
         data, parameters = self.problem.sample(seed)
         scales = []
@@ -55,17 +67,19 @@ class Reparametrized(OptimizationProblem):
         scaled = [p / s for p, s in zip(parameters, scales, strict=True)]
         return Problem((data, scales), scaled)
 
-    def loss(self, data, parameters, seed):
+    def loss(
+        self, data: Any, parameters: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the loss of the problem inside, in its own parameters."""
         data, scales = data
         inside = [p * s for p, s in zip(parameters, scales, strict=True)]
         return self.problem.loss(data, inside, seed)
 
-    def optimum(self, data):
+    def optimum(self, data: Any) -> tf.Tensor | None:
         """Returns that of the problem inside."""
         return self.problem.optimum(data[0])
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the scales, and those of the problem inside."""
         return {
             "class_name": type(self).__name__,

@@ -1,11 +1,20 @@
 """Regression on sine waves: the field's first benchmark."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
 from keras_meta.tasks.ranges import checked_range
 from keras_meta.tasks.task import Episode, TaskDistribution, check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from typing_extensions import Self
 
 
 class Sinusoid(TaskDistribution):
@@ -41,13 +50,13 @@ class Sinusoid(TaskDistribution):
 
     def __init__(
         self,
-        shots=10,
-        queries=10,
-        frequency=(0.8, 1.2),
-        amplitude=(0.1, 5.0),
-        phase=(0.0, np.pi),
-        input_range=(-5.0, 5.0),
-    ):
+        shots: int = 10,
+        queries: int = 10,
+        frequency: float | Sequence[float] = (0.8, 1.2),
+        amplitude: float | Sequence[float] = (0.1, 5.0),
+        phase: float | Sequence[float] = (0.0, np.pi),
+        input_range: float | Sequence[float] = (-5.0, 5.0),
+    ) -> None:
         self.shots = check_count("shots", shots)
         self.queries = check_count("queries", queries)
         self.frequency = checked_range("frequency", frequency)
@@ -61,7 +70,7 @@ class Sinusoid(TaskDistribution):
         self._low, self._high = np.transpose(ranges)[..., np.newaxis]
 
     @classmethod
-    def maml(cls, shots=10, queries=10):
+    def maml(cls, shots: int = 10, queries: int = 10) -> Self:
         """Returns the distribution of the MAML paper: frequency 1 for every task.
 
         Args:
@@ -70,7 +79,7 @@ class Sinusoid(TaskDistribution):
         """
         return cls(shots=shots, queries=queries, frequency=1.0)
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Episode:
         """Returns the sine wave and the examples that belong to `seed`.
 
         Args:
@@ -89,7 +98,7 @@ class Sinusoid(TaskDistribution):
         support_y, query_y = tf.split(y, [self.shots, self.queries])
         return Episode(support_x, support_y, query_x, query_y)
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, and `arguments`."""
         return super().describe() | {
             "arguments": {

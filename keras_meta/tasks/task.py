@@ -1,8 +1,11 @@
 """What a task distribution is: a pure function from a seed to an episode."""
 
+from __future__ import annotations
+
 import numbers
 import reprlib
 import typing
+from typing import Any
 
 import tensorflow as tf
 
@@ -65,7 +68,7 @@ class TaskDistribution:
 
     _element_spec = None
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Episode:
         """Returns the episode that belongs to `seed`.
 
         Must use graph-safe TensorFlow ops only, keep nothing between calls, and
@@ -84,7 +87,7 @@ class TaskDistribution:
         )
 
     @property
-    def element_spec(self):
+    def element_spec(self) -> Episode:
         """`Episode` of `tf.TensorSpec`: shapes and dtypes of every episode.
 
         Traced once, then kept.
@@ -98,7 +101,7 @@ class TaskDistribution:
             )
         return self._element_spec
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts for a preset's card: names and sizes, no data.
 
         Returns:

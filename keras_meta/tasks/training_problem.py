@@ -1,5 +1,9 @@
 """Training a small Keras model as a problem for a learned optimizer."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +12,12 @@ from keras_meta.tasks import counter_random
 from keras_meta.tasks.optimization_problem import OptimizationProblem, Problem
 from keras_meta.tasks.ranges import checked_range
 from keras_meta.tasks.task import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike
+
 
 SCALE, NOISE, NOISY_LABELS, FIRST_WEIGHTS = range(4)  # streams of a task's seed
 BATCH, FIRST_LAYER = 0, 1  # streams of a step's seed
@@ -61,8 +71,15 @@ class TrainingProblem(OptimizationProblem):
     """
 
     def __init__(
-        self, model, x, y, loss, batch_size=128, initial_scale=1.0, label_noise=0.0
-    ):
+        self,
+        model: keras.Model,
+        x: Any,
+        y: ArrayLike,
+        loss: str | keras.losses.Loss | Callable[..., Any],
+        batch_size: int = 128,
+        initial_scale: float | Sequence[float] = 1.0,
+        label_noise: float | Sequence[float] = 0.0,
+    ) -> None:
         _check_model(model)
         self.model = model
         self.batch_size = check_count("batch_size", batch_size)
@@ -93,7 +110,7 @@ class TrainingProblem(OptimizationProblem):
         ]
         self._check_loss()
 
-    def sample(self, seed):
+    def sample(self, seed: int | tf.Tensor) -> Problem:
         """Returns `Problem((noise, seed), weights)`; noise is a float32 scalar."""
         low, high = np.log(self.initial_scale)
         scale = tf.exp(counter_random.uniform(seed, (), low, high, stream=SCALE))
@@ -113,7 +130,9 @@ class TrainingProblem(OptimizationProblem):
             parameters.append(scale * drawn)
         return Problem((noise, tf.identity(seed)), parameters)
 
-    def loss(self, data, parameters, seed):
+    def loss(
+        self, data: Any, parameters: Sequence[tf.Tensor], seed: tf.Tensor
+    ) -> tf.Tensor:
         """Returns the mean loss of the mini-batch of `seed`, and the model's own."""
         noise, task_seed = data
         rows = counter_random.integers(
@@ -129,7 +148,7 @@ class TrainingProblem(OptimizationProblem):
         loss = tf.reduce_mean(tf.cast(self.loss_function(y, y_pred), "float32"))
         return loss + tf.cast(sum(own_losses), "float32") if own_losses else loss
 
-    def describe(self):
+    def describe(self) -> dict[str, Any]:
         """Returns JSON-able facts: the base class's, and settings."""
         return super().describe() | {
             "model": self.model.name,

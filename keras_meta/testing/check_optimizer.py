@@ -1,5 +1,9 @@
 """`check_optimizer`: does a learned optimizer do all that a Keras optimizer does?"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import keras
 
 from keras_meta.testing import (
@@ -18,8 +22,15 @@ from keras_meta.testing.optimizer_problem import (
     reference_run,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
-def check_optimizer(make_optimizer, checks=None):
+    from keras_meta.optimizers import LearnedOptimizer
+
+
+def check_optimizer(
+    make_optimizer: Callable[..., LearnedOptimizer], checks: Iterable[str] | None = None
+) -> None:
     """Checks that a `LearnedOptimizer` works in every way that Keras uses one.
 
     The reference of every check is the rule itself: `initial_theta`,
@@ -63,12 +74,12 @@ def check_optimizer(make_optimizer, checks=None):
             ) from error
 
 
-def available_checks():
+def available_checks() -> list[str]:
     """Returns the names of the checks that exist on Keras' current backend."""
     return list(_checks())
 
 
-def check_distributed(make_optimizer):
+def check_distributed(make_optimizer: Callable[..., LearnedOptimizer]) -> None:
     """Checks that a `MirroredStrategy` trains as one device does. TensorFlow only.
 
     Needs two logical devices; on a machine with one CPU make them before anything

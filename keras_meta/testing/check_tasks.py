@@ -1,16 +1,27 @@
 """Conformance suite for task distributions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks.task import Episode, TaskDistribution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Float draws may differ by rounding between modes: XLA fuses multiply and add and
 # has its own sine. Relative to the largest value of a tensor.
 TOLERANCE = 1e-5
 
 
-def check_tasks(distribution, seeds=(0, 1, 2), jit_compile=True):
+def check_tasks(
+    distribution: TaskDistribution,
+    seeds: Iterable[int] = (0, 1, 2),
+    jit_compile: bool = True,
+) -> list[str]:
     """Checks that `distribution` does what the trainer relies on.
 
     Checked are: `sample` returns an `Episode`; shapes are fixed, fully known and

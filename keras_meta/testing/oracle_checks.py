@@ -1,19 +1,27 @@
 """Conformance suite for KerasTuner oracles."""
 
+from __future__ import annotations
+
 import functools
 import json
 import tempfile
 import warnings
+from typing import TYPE_CHECKING
 
 import keras_tuner
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 METRIC = "val_score"
 TRIALS = 9
 FEW = ("a", "b", "c")
 
 
-def check_oracle(make_oracle, trials=TRIALS):
+def check_oracle(
+    make_oracle: Callable[..., keras_tuner.Oracle], trials: int = TRIALS
+) -> list[str]:
     """Checks that an oracle does what KerasTuner's tuners and users rely on.
 
     Checked are: values are complete, in the space, of plain Python types, and never

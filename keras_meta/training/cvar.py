@@ -1,9 +1,17 @@
 """The mean of the worst tasks as the meta-objective."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_meta.training.rank_mean import check_losses, rank_mean
 from keras_meta.training.trainer_settings import checked_number
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from typing_extensions import Self
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -35,21 +43,21 @@ class CVaR:
     6.0
     """
 
-    def __init__(self, fraction=0.5):
+    def __init__(self, fraction: float = 0.5) -> None:
         self.fraction = checked_number(
             "fraction", fraction, lambda value: 0.0 < value <= 1.0, "in (0, 1]"
         )
 
-    def __call__(self, losses):
+    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
         """Returns the CVaR of losses, float32 `(num_tasks,)`, as a scalar."""
         num_tasks = check_losses(losses)
         # Below one task the tail is the worst one.
         worst = max(1.0, self.fraction * num_tasks)
         return rank_mean(losses, num_tasks - worst, num_tasks)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"fraction": self.fraction}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

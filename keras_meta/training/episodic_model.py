@@ -1,5 +1,9 @@
 """A Keras model that learns from episodes: `compile`, `fit`, `evaluate`, files."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
@@ -10,6 +14,14 @@ from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callback
 from keras_meta.training.meta_evaluation import evaluate_tasks
 from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import checked_choice, checked_task_seed
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from keras_meta.tasks import TaskDistribution
 
 
 class EpisodicModel(EpisodicStep):
@@ -23,7 +35,9 @@ class EpisodicModel(EpisodicStep):
 
     source_class = TaskSource
 
-    def __init__(self, model, seed, name):
+    def __init__(
+        self, model: keras.Model | None, seed: int | None, name: str | None
+    ) -> None:
         super().__init__(name=name)
         self.seed = checked_task_seed(seed)
         self.model = model
@@ -43,20 +57,20 @@ class EpisodicModel(EpisodicStep):
         self.batches_to_pass = 0
 
     @property
-    def losses(self):
+    def losses(self) -> list[Any]:
         """The model's own losses: regularisers and `add_loss`."""
         return self.model.losses if self.model else []
 
     def compile(
         self,
-        optimizer="adam",
-        loss=None,
-        metrics=None,
-        jit_compile="auto",
-        steps_per_execution=None,
-        run_eagerly=False,
-        **kwargs,
-    ):
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        loss: str | keras.losses.Loss | Callable[..., Any] | None = None,
+        metrics: Sequence[Any] | None = None,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int | None = None,
+        run_eagerly: bool = False,
+        **kwargs: Any,
+    ) -> None:
         """Configures the outer optimizer, and the loss and metrics of the tasks.
 
         Args:
@@ -101,17 +115,17 @@ class EpisodicModel(EpisodicStep):
 
     def fit(
         self,
-        tasks=None,
-        meta_batch_size=16,
-        steps_per_epoch=None,
-        epochs=1,
-        validation_tasks=None,
-        validation_episodes=100,
-        callbacks=None,
-        verbose="auto",
-        initial_epoch=0,
-        validation_freq=1,
-    ):
+        tasks: TaskDistribution | tf.data.Dataset | None = None,
+        meta_batch_size: int = 16,
+        steps_per_epoch: int | None = None,
+        epochs: int = 1,
+        validation_tasks: TaskDistribution | tf.data.Dataset | None = None,
+        validation_episodes: int = 100,
+        callbacks: Sequence[keras.callbacks.Callback] | None = None,
+        verbose: int | str = "auto",
+        initial_epoch: int = 0,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
         """Meta-trains; as `keras.Model.fit`, with tasks in the place of data.
 
         Args:
@@ -153,13 +167,13 @@ class EpisodicModel(EpisodicStep):
 
     def evaluate(
         self,
-        tasks=None,
-        episodes=600,
-        meta_batch_size=25,
-        seed=0,
-        verbose="auto",
-        **kwargs,
-    ):
+        tasks: TaskDistribution | tf.data.Dataset | None = None,
+        episodes: int = 600,
+        meta_batch_size: int = 25,
+        seed: int = 0,
+        verbose: int | str = "auto",
+        **kwargs: Any,
+    ) -> dict[str, dict[str, list[float]]]:
         """Reports every metric on new tasks.
 
         Args:
@@ -194,15 +208,19 @@ class EpisodicModel(EpisodicStep):
             self, tasks, episodes, steps, meta_batch_size, seed, verbose
         )
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(
+        self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
+    ) -> None:
         """As Keras'; a file appears whole or not at all, also if killed."""
         save_atomically(super().save, filepath, overwrite, kwargs)
 
-    def save_weights(self, filepath, overwrite=True, **kwargs):
+    def save_weights(
+        self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
+    ) -> None:
         """As Keras'; the file appears whole or not at all, also if killed."""
         save_atomically(super().save_weights, filepath, overwrite, kwargs)
 
-    def training_facts(self):
+    def training_facts(self) -> dict[str, Any]:
         """Returns JSON-able facts on the meta-training so far, for a card."""
         facts = {**self.loaded_facts, "meta_steps": int(self.meta_step)}
         if self.train_source is not None:
@@ -210,12 +228,14 @@ class EpisodicModel(EpisodicStep):
             facts["meta_batch_size"] = self.meta_batch_size
         return facts
 
-    def note_evaluation(self, evaluation):
+    def note_evaluation(self, evaluation: dict[str, Any]) -> None:
         """Keeps the facts and results of an evaluation for a card."""
         self.last_evaluation = evaluation
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         built = {
             key: keras.saving.deserialize_keras_object(
                 value, custom_objects=custom_objects
@@ -226,7 +246,7 @@ class EpisodicModel(EpisodicStep):
         }
         return cls(**built)
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         config = super().get_compile_config() or {}
         return {
             **config,
@@ -234,7 +254,7 @@ class EpisodicModel(EpisodicStep):
             "steps_per_execution": self._steps_choice,
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**config)
 

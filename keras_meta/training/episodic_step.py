@@ -1,10 +1,19 @@
 """The Keras model whose training step is one meta-step on a meta-batch of tasks."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from keras_meta.training.finite_guard import all_finite
-from keras_meta.training.task_axis import can_jit
+from keras_meta.training.task_axis import can_jit, has_accelerator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from keras_meta.training.task_source import TaskSource
 
 # More steps a call than this gain nothing and make callbacks rare.
 MAX_STEPS_PER_EXECUTION = 100
@@ -28,11 +37,11 @@ class EpisodicStep(keras.Model):
     max_steps_per_execution = MAX_STEPS_PER_EXECUTION
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """Means over tasks of the query loss and metrics after adaptation."""
         return list(getattr(self, "_trackers", ()))
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one meta-step. `data` is an `Episode` batch, or ignored."""
         source, outer = self.train_source, self._outer_tensors()
         first = tf.cast(self.meta_step.value, "int64") * self.meta_batch_size
@@ -56,7 +65,7 @@ class EpisodicStep(keras.Model):
         tf.cond(known, _nothing, lambda: tf.cond(finite, step, refuse))
         return self._track(result.tracked)
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adapts to a batch of validation tasks; tracks the metrics afterwards."""
         numbers, episodes = data
         source = self.validation_source
@@ -69,7 +78,7 @@ class EpisodicStep(keras.Model):
         )
         return self._track({name: values[:, -1] for name, values in history.items()})
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> None:
         """Makes the graph of `steps_per_execution` meta-steps.
 
         Tasks that are drawn from seeds need no input, so all the steps of a call are
@@ -101,7 +110,7 @@ class EpisodicStep(keras.Model):
 
         self.train_function = train_function
 
-    def renew_functions(self):
+    def renew_functions(self) -> None:
         """Drops compiled functions that belong to other tasks or settings."""
         settings = (self.meta_batch_size, self.steps_per_execution, self.jit_compile)
         for name, source, make in (
@@ -118,7 +127,9 @@ class EpisodicStep(keras.Model):
             make(force=True)
             self._functions[name] = (settings, source)
 
-    def history_function(self, source, num_steps, batch):
+    def history_function(
+        self, source: TaskSource, num_steps: int, batch: int
+    ) -> Callable[..., dict[str, tf.Tensor]]:
         """Returns the compiled evaluation of a meta-batch; kept for the same tasks.
 
         Args:
@@ -150,25 +161,22 @@ class EpisodicStep(keras.Model):
         self._functions["history"] = (key, function, source)
         return function
 
-    def prepare(self, source):
+    def prepare(self, source: TaskSource) -> None:
         """Checks the tasks, and settles how to compute them; traces little."""
         self.check_episode(source)
         self._build_losses(*self._predicted(source.example()))
         self._engine_of(source)
 
-    def settle_jit(self, source):
+    def settle_jit(self, source: TaskSource) -> None:
         """Decides on XLA for meta-training on a source's tasks; once for each."""
         if self._functions.get("jit") is source.tasks:
             return
         self._functions["jit"] = source.tasks
         jit = self._jit_choice
         if jit == "auto":
-            accelerated = bool(
-                tf.config.list_logical_devices("GPU")
-                or tf.config.list_logical_devices("TPU")
-            )
             engine = self._engine_of(source)
-            jit = not self.run_eagerly and (accelerated or engine.is_vectorized)
+            jit = engine.is_vectorized or has_accelerator()
+            jit = jit and not self.run_eagerly
             seeds, data = source.seeds([0, 1]), pair_of(source.example())
             jit = jit and can_jit(
                 lambda: (
@@ -194,7 +202,7 @@ class EpisodicStep(keras.Model):
         if [t.name for t in self._trackers] != ["loss", *names]:
             self._trackers = tuple(keras.metrics.Mean(n) for n in ["loss", *names])
 
-    def check_steps(self, steps_per_epoch):
+    def check_steps(self, steps_per_epoch: int | None) -> None:
         """Raises ValueError unless `compile`'s steps per execution divide this."""
         chosen = self._steps_choice
         if chosen is not None and steps_per_epoch is not None:
@@ -205,7 +213,7 @@ class EpisodicStep(keras.Model):
                     f"{steps_per_epoch}, steps_per_execution={chosen}."
                 )
 
-    def resolved_steps(self, steps_per_epoch):
+    def resolved_steps(self, steps_per_epoch: int | None) -> int:
         """Returns the steps per execution: `compile`'s, or what suits the epoch."""
         if self._steps_choice is None:
             if steps_per_epoch is None or self.run_eagerly:

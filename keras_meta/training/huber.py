@@ -1,10 +1,18 @@
 """Huber's estimate of the typical loss as the meta-objective."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from keras_meta.training.median import Median
 from keras_meta.training.trainer_settings import checked_number
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 # Of the median absolute deviation of normal values to their standard deviation.
 MAD_TO_STDDEV = 1.4826
@@ -48,7 +56,7 @@ class Huber:
     3.33
     """
 
-    def __init__(self, threshold=1.345):
+    def __init__(self, threshold: float = 1.345) -> None:
         self.threshold = checked_number(
             "threshold",
             threshold,
@@ -56,7 +64,7 @@ class Huber:
             "> 0 and finite",
         )
 
-    def __call__(self, losses):
+    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
         """Returns the location of losses, float32 `(num_tasks,)`, as a scalar."""
 
         @tf.custom_gradient
@@ -66,11 +74,11 @@ class Huber:
 
         return location(losses)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"threshold": self.threshold}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 

@@ -1,8 +1,20 @@
 """A Keras model that holds the theta of an update rule: what meta-learning learns."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_meta.training.episodic_model import EpisodicModel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+    from keras_meta.optimizers import LearnedOptimizer
+    from keras_meta.optimizers.parameter_specs import ParameterSpec
 
 
 class LearnedTheta(EpisodicModel):
@@ -12,19 +24,19 @@ class LearnedTheta(EpisodicModel):
     """
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         """What the outer optimizer changes."""
         return list(getattr(self, "_theta_variables", ()))
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list[keras.Variable]:
         return self.trainable_variables
 
-    def adapted_specs(self):
+    def adapted_specs(self) -> Sequence[ParameterSpec]:
         """Returns the `(path, shape)` of the variables that theta belongs to."""
         return ()
 
-    def theta_values(self):
+    def theta_values(self) -> dict[str, np.ndarray]:
         """Returns theta as a dict from name to float32 NumPy array."""
         return {
             name: keras.ops.convert_to_numpy(variable)
@@ -33,7 +45,7 @@ class LearnedTheta(EpisodicModel):
             )
         }
 
-    def learned_optimizer(self, **overrides):
+    def learned_optimizer(self, **overrides: Any) -> LearnedOptimizer:
         """Returns a new inner optimizer that holds the theta learned so far.
 
         Args:

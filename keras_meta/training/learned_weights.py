@@ -1,9 +1,20 @@
 """A Keras model around another one, with theta beside the model's weights."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import tensorflow as tf
 
 from keras_meta.optimizers.parameter_specs import specs_of
 from keras_meta.training.learned_theta import LearnedTheta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras
+
+    from keras_meta.optimizers.parameter_specs import ParameterSpec
 
 
 class LearnedWeights(LearnedTheta):
@@ -14,14 +25,14 @@ class LearnedWeights(LearnedTheta):
     """
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         """What the outer optimizer changes: the initialisation and theta."""
         initialization = (
             self.model.trainable_variables if self.learn_initialization else []
         )
         return [*initialization, *getattr(self, "_theta_variables", ())]
 
-    def adapted_specs(self):
+    def adapted_specs(self) -> Sequence[ParameterSpec]:
         """Returns the `(path, shape)` of the variables the inner loop changes."""
         return specs_of(
             [

@@ -1,8 +1,16 @@
 """The median task as the meta-objective."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_meta.training.rank_mean import check_losses, rank_mean
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from typing_extensions import Self
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -23,14 +31,14 @@ class Median:
     3.0
     """
 
-    def __call__(self, losses):
+    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
         """Returns the median of losses, float32 `(num_tasks,)`, as a scalar."""
         num_tasks = check_losses(losses)
         return rank_mean(losses, (num_tasks - 1) // 2, num_tasks // 2 + 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

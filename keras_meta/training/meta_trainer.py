@@ -1,5 +1,9 @@
 """The meta-trainer: a Keras model whose training step meta-learns."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
@@ -23,6 +27,17 @@ from keras_meta.training.trainer_settings import (
     checked_flag,
     learned_inner_optimizer,
 )
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from typing_extensions import Self
+
+    from keras_meta.optimizers import LearnedOptimizer
+    from keras_meta.tasks import TaskDistribution
+    from keras_meta.training.task_reduction import Reduction
+    from keras_meta.training.task_source import TaskSource
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -102,22 +117,22 @@ class MetaTrainer(LearnedWeights):
 
     def __init__(
         self,
-        model,
-        inner_optimizer=None,
-        inner_steps=1,
-        learn_initialization=True,
-        adapt="all",
-        meta_gradient="exact",
-        task_reduction="mean",
-        task_axis="auto",
-        batch_statistics="task",
-        inner_batch_size=None,
-        multi_step_loss=None,
-        evaluation_steps=None,
-        remat=False,
-        seed=None,
-        name=None,
-    ):
+        model: keras.Model,
+        inner_optimizer: LearnedOptimizer | keras.optimizers.SGD | None = None,
+        inner_steps: int = 1,
+        learn_initialization: bool = True,
+        adapt: str | Callable[[keras.Variable], bool] = "all",
+        meta_gradient: str = "exact",
+        task_reduction: Reduction = "mean",
+        task_axis: str = "auto",
+        batch_statistics: str = "task",
+        inner_batch_size: int | None = None,
+        multi_step_loss: int | Sequence[float] | None = None,
+        evaluation_steps: int | None = None,
+        remat: bool = False,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "MetaTrainer needs Keras' TensorFlow backend. Received: backend "
@@ -156,20 +171,20 @@ class MetaTrainer(LearnedWeights):
         self._add_counters()
         self.built = True
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """Returns the model's predictions at its current weights."""
         return self.model(inputs, training=training)
 
     def evaluate(
         self,
-        tasks=None,
-        episodes=600,
-        inner_steps=None,
-        meta_batch_size=25,
-        seed=0,
-        verbose="auto",
-        **kwargs,
-    ):
+        tasks: TaskDistribution | tf.data.Dataset | None = None,
+        episodes: int = 600,
+        inner_steps: int | None = None,
+        meta_batch_size: int = 25,
+        seed: int = 0,
+        verbose: int | str = "auto",
+        **kwargs: Any,
+    ) -> dict[str, dict[str, list[float]]]:
         """Adapts to new tasks and reports every metric after every inner step.
 
         Args:
@@ -191,7 +206,9 @@ class MetaTrainer(LearnedWeights):
             tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs
         )
 
-    def adapt(self, support_x, support_y, inner_steps=None):
+    def adapt(
+        self, support_x: Any, support_y: Any, inner_steps: int | None = None
+    ) -> keras.Model:
         """Returns a new Keras model, adapted to one support set.
 
         Args:
@@ -207,7 +224,7 @@ class MetaTrainer(LearnedWeights):
         steps = self._checked_steps(inner_steps, self.evaluation_steps)
         return adapted_model(self, support_x, support_y, steps)
 
-    def adaptation_function(self, x, y, num_steps):
+    def adaptation_function(self, x: Any, y: Any, num_steps: int) -> Callable[..., Any]:
         """Returns the compiled adaptation to a support set; kept.
 
         Args:
@@ -235,12 +252,12 @@ class MetaTrainer(LearnedWeights):
             )
         return self._functions["adapt", num_steps]
 
-    def check_episode(self, source):
+    def check_episode(self, source: TaskSource) -> None:
         """Raises ValueError for tasks that the model cannot learn."""
         self._check_trainable()
         episode_checks.check_episode(self, source)
 
-    def save_preset(self, path, title=None):
+    def save_preset(self, path: str | os.PathLike, title: str | None = None) -> None:
         """Writes what was learned to one `.kmeta` file.
 
         It holds theta, the initialisation, the architecture and the last `evaluate()`.
@@ -256,7 +273,7 @@ class MetaTrainer(LearnedWeights):
         trainer_preset.save(self, path, title)
 
     @classmethod
-    def from_preset(cls, name_or_path):
+    def from_preset(cls, name_or_path: str | os.PathLike) -> Self:
         """Returns a trainer that is ready to evaluate, adapt and train on.
 
         Args:
@@ -267,7 +284,7 @@ class MetaTrainer(LearnedWeights):
         """
         return trainer_preset.trainer_of(cls, presets.load(name_or_path))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "model": keras.saving.serialize_keras_object(self.model),

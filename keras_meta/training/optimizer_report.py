@@ -1,6 +1,9 @@
 """A picture of a learned optimizer: how it was trained, how it runs, what it does."""
 
+from __future__ import annotations
+
 import pathlib
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -15,13 +18,26 @@ from keras_meta.training.long_runs.loss_curves import (
 )
 from keras_meta.training.long_runs.problem_source import ProblemSource
 
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from keras_meta.tasks import OptimizationProblem
+    from keras_meta.training import OptimizerTrainer
+
 GRADIENT_POWERS = (-6.0, 1.0)  # of ten, the gradients whose steps are shown
 SHOWN_STEPS = (1, 10, 100)  # at which step of a run with one constant gradient
 
 
 def report_optimizer(
-    trainer, tasks, path, steps=None, episodes=16, last=10, rates=RATES
-):
+    trainer: OptimizerTrainer,
+    tasks: OptimizationProblem,
+    path: str | os.PathLike,
+    steps: int | None = None,
+    episodes: int = 16,
+    last: int = 10,
+    rates: Sequence[float] = RATES,
+) -> dict[str, dict[str, Any]]:
     """Compares a learned optimizer with hand-made ones, and draws one PNG.
 
     Three pictures: the loss of the last `fit`; the mean loss of new problems, step by

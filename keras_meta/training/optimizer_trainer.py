@@ -1,7 +1,10 @@
 """The trainer of learned optimizers: a Keras model over runs of other models."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
 import keras
-import tensorflow as tf
 
 from keras_meta import presets
 from keras_meta.tasks.task import check_count
@@ -11,12 +14,15 @@ from keras_meta.training.long_runs.imitation import Imitation
 from keras_meta.training.long_runs.inner_runs import InnerRuns
 from keras_meta.training.long_runs.long_run_engine import MAX_PROBLEMS, LongRunEngine
 from keras_meta.training.long_runs.meta_objective import META_OBJECTIVES
-from keras_meta.training.long_runs.problem_source import ProblemSource
+from keras_meta.training.long_runs.problem_source import Problems, ProblemSource
 from keras_meta.training.long_runs.rule_unroll import RuleUnroll
 from keras_meta.training.long_runs.settings import (
+    check_has_theta,
+    check_runs,
     checked_horizon,
     checked_long_run_gradient,
 )
+from keras_meta.training.task_axis import has_accelerator
 from keras_meta.training.trainer_settings import (
     check_no_loss,
     checked_choice,
@@ -25,7 +31,17 @@ from keras_meta.training.trainer_settings import (
     learned_inner_optimizer,
 )
 
+if TYPE_CHECKING:
+    import os
+
+    from typing_extensions import Self
+
+    from keras_meta.optimizers import LearnedOptimizer
+    from keras_meta.tasks import OptimizationProblem
+    from keras_meta.training.long_runs import ES, PES, Truncated
+
 EXAMPLE = "keras_meta.LSTMOptimizer()"
+TEACHER_EXAMPLE = "keras_meta.optimizers.Adam(0.01)"
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -94,17 +110,17 @@ class OptimizerTrainer(LearnedTheta):
 
     def __init__(
         self,
-        optimizer,
-        horizon=100,
-        truncation=20,
-        meta_gradient="truncated",
-        meta_objective="mean",
-        curriculum=0,
-        second_order=False,
-        task_clipnorm=None,
-        seed=None,
-        name=None,
-    ):
+        optimizer: LearnedOptimizer,
+        horizon: int | tuple[int, int] = 100,
+        truncation: int = 20,
+        meta_gradient: str | Truncated | PES | ES = "truncated",
+        meta_objective: str = "mean",
+        curriculum: int = 0,
+        second_order: bool = False,
+        task_clipnorm: float | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "OptimizerTrainer needs Keras' TensorFlow backend. Received: backend "
@@ -135,23 +151,29 @@ class OptimizerTrainer(LearnedTheta):
         self.runs = []
         self._runs_of = lambda: (None, None, None)
         self._add_theta()
-        if not self._theta_names:
-            raise ValueError(
-                "Argument `optimizer` must have a theta that does not depend on the "
-                "model, such as `keras_meta.LSTMOptimizer()`. Received: "
-                f"{type(self.inner_optimizer).__name__}. Rates for each weight are "
-                "learned with `keras_meta.MetaTrainer`."
-            )
+        check_has_theta(self.inner_optimizer, self._theta_names)
         self._trackers = tuple(keras.metrics.Mean(n) for n in ("loss", "dropped"))
         self._add_counters()
         self.built = True
 
-    def compile(self, optimizer="adam", loss=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer: str | keras.optimizers.Optimizer = "adam",
+        loss: None = None,
+        metrics: None = None,
+        **kwargs: Any,
+    ) -> None:
         """As `MetaTrainer.compile`, without loss and metrics: problems have a loss."""
         check_no_loss(loss, metrics)
         super().compile(optimizer, **kwargs)
 
-    def fit(self, tasks=None, meta_batch_size=16, teacher=None, **kwargs):
+    def fit(
+        self,
+        tasks: Problems | None = None,
+        meta_batch_size: int = 16,
+        teacher: LearnedOptimizer | keras.optimizers.SGD | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Meta-trains; as `keras.Model.fit`, with problems in the place of data.
 
         Args:
@@ -176,39 +198,23 @@ class OptimizerTrainer(LearnedTheta):
         Raises:
             FloatingPointError: if no run of a meta-step is finite.
         """
-        count = len(ProblemSource(tasks, 0).problems)
-        if check_count("meta_batch_size", meta_batch_size) % count:
-            raise ValueError(
-                "Argument `meta_batch_size` must be a multiple of the number of "
-                f"problems. Received: meta_batch_size={meta_batch_size} for {count} "
-                "problems."
-            )
-        validation = kwargs.get("validation_tasks")
-        if isinstance(validation, (list, tuple)) and len(validation) != 1:
-            raise ValueError(
-                "Argument `validation_tasks` must be one problem. Received: "
-                f"{len(validation)}."
-            )
-        if teacher is None:
-            self.gradient_rule = self.meta_gradient
-        else:
-            self.gradient_rule = Imitation(
-                learned_inner_optimizer(
-                    teacher, "teacher", "keras_meta.optimizers.Adam(0.01)"
-                )
-            )
+        check_runs(tasks, meta_batch_size, kwargs.get("validation_tasks"))
+        self.gradient_rule = self.meta_gradient
+        if teacher is not None:
+            rule = learned_inner_optimizer(teacher, "teacher", TEACHER_EXAMPLE)
+            self.gradient_rule = Imitation(rule)
         return super().fit(tasks, meta_batch_size, **kwargs)
 
     def evaluate(
         self,
-        tasks=None,
-        episodes=128,
-        steps=None,
-        meta_batch_size=16,
-        seed=0,
-        verbose="auto",
-        **kwargs,
-    ):
+        tasks: OptimizationProblem | None = None,
+        episodes: int = 128,
+        steps: int | None = None,
+        meta_batch_size: int = 16,
+        seed: int = 0,
+        verbose: int | str = "auto",
+        **kwargs: Any,
+    ) -> dict[str, dict[str, list[float]]]:
         """Runs the optimizer on new problems and reports the loss after every step.
 
         Args:
@@ -235,14 +241,14 @@ class OptimizerTrainer(LearnedTheta):
             tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs
         )
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Any, training: bool = False) -> NoReturn:
         """Raises: an optimizer predicts nothing."""
         raise NotImplementedError(
             "An OptimizerTrainer makes no predictions. Take its optimizer "
             "(`trainer.learned_optimizer()`) and compile a model with it."
         )
 
-    def check_episode(self, source):
+    def check_episode(self, source: ProblemSource) -> None:
         """Raises for problems that cannot be trained on in such meta-batches."""
         count = len(source.problems)
         if count > MAX_PROBLEMS:
@@ -251,22 +257,19 @@ class OptimizerTrainer(LearnedTheta):
                 f"Received: {count}."
             )
 
-    def prepare(self, source):
+    def prepare(self, source: ProblemSource) -> None:
         """Traces what is needed to know whether runs can be vectorized."""
         self.check_episode(source)
         self._engine_of(source)
 
-    def settle_jit(self, source):
+    def settle_jit(self, source: ProblemSource) -> None:
         """Decides on XLA: on a GPU or TPU; on a CPU graphs are faster here."""
         jit = self._jit_choice
         if jit == "auto":
-            jit = not self.run_eagerly and bool(
-                tf.config.list_logical_devices("GPU")
-                or tf.config.list_logical_devices("TPU")
-            )
+            jit = not self.run_eagerly and has_accelerator()
         self.jit_compile = jit
 
-    def renew_functions(self):
+    def renew_functions(self) -> None:
         """As `EpisodicStep`'s; begins runs on the problems of `fit`, or goes on."""
         source = self.train_source
         count = len(source.problems)
@@ -295,11 +298,11 @@ class OptimizerTrainer(LearnedTheta):
             self._engine_of(self.validation_source)  # Now: later, Keras traces.
         super().renew_functions()
 
-    def all_runs(self):
+    def all_runs(self) -> list[InnerRuns]:
         """Returns the list of `InnerRuns`, one for each problem of `fit`."""
         return list(self.runs)
 
-    def save_preset(self, path, title=None):
+    def save_preset(self, path: str | os.PathLike, title: str | None = None) -> None:
         """Writes the learned optimizer to one `.kmeta` file.
 
         It holds theta, the trainer's settings and the last `evaluate()`. An existing
@@ -312,7 +315,7 @@ class OptimizerTrainer(LearnedTheta):
         optimizer_preset.save(self, path, title)
 
     @classmethod
-    def from_preset(cls, name_or_path):
+    def from_preset(cls, name_or_path: str | os.PathLike) -> Self:
         """Returns a trainer that is ready to evaluate and train on.
 
         Raises:
@@ -320,7 +323,7 @@ class OptimizerTrainer(LearnedTheta):
         """
         return optimizer_preset.trainer_of(cls, presets.load(name_or_path))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "optimizer": keras.saving.serialize_keras_object(self.inner_optimizer),

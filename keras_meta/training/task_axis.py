@@ -58,6 +58,12 @@ def can_trace(function):
     return True
 
 
+def has_accelerator():
+    """Whether there is a GPU or TPU."""
+    devices = tf.config.list_logical_devices
+    return bool(devices("GPU") or devices("TPU"))
+
+
 def can_jit(function):
     """Whether XLA can lower `function`, a Python callable without arguments."""
     compiled = tf.function(function, jit_compile=True, autograph=False)

@@ -1,5 +1,8 @@
 """How the losses of a meta-batch become one meta-loss."""
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import tensorflow as tf
 
 from keras_meta.training.cvar import CVaR
@@ -7,6 +10,7 @@ from keras_meta.training.huber import Huber
 from keras_meta.training.median import Median
 from keras_meta.training.trimmed_mean import TrimmedMean
 
+Reduction: TypeAlias = str | Callable[[tf.Tensor], tf.Tensor]
 # What each name stands for, with default arguments.
 TASK_REDUCTIONS = {
     "mean": None,  # Needs no weights: `reduce_tasks` averages.

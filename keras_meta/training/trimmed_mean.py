@@ -1,10 +1,18 @@
 """The mean of all tasks but the easiest and the hardest."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 
 from keras_meta.training.median import Median
 from keras_meta.training.rank_mean import check_losses, rank_mean
 from keras_meta.training.trainer_settings import checked_number
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    from typing_extensions import Self
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -33,12 +41,12 @@ class TrimmedMean:
     3.0
     """
 
-    def __init__(self, fraction=0.2):
+    def __init__(self, fraction: float = 0.2) -> None:
         self.fraction = checked_number(
             "fraction", fraction, lambda value: 0.0 <= value < 0.5, "in [0, 0.5)"
         )
 
-    def __call__(self, losses):
+    def __call__(self, losses: tf.Tensor) -> tf.Tensor:
         """Returns the trimmed mean of losses, float32 `(num_tasks,)`, as a scalar."""
         num_tasks = check_losses(losses)
         # In floating point 0.1 * 30 exceeds 3; the excess would let an outlier in.
@@ -47,9 +55,9 @@ class TrimmedMean:
             return Median()(losses)
         return rank_mean(losses, cut, num_tasks - cut)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"fraction": self.fraction}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

@@ -1,9 +1,15 @@
 """A data set as a short vector of named numbers, to tell how near two of them are."""
 
+from __future__ import annotations
+
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.linalg
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ROWS = 2_000  # drawn from the data set; more do not change the numbers much
 COLUMNS = 128  # of wider data, so many are drawn
@@ -37,7 +43,9 @@ FEATURES = (
 )
 
 
-def describe_dataset(x, y=None, seed=0):
+def describe_dataset(
+    x: ArrayLike, y: ArrayLike | None = None, seed: int = 0
+) -> dict[str, float]:
     """Describes a data set by numbers that do not depend on its units.
 
     Sizes, classes and their imbalance, statistics of the features, and landmarks

@@ -1,14 +1,19 @@
 """Keeps past searches in one file, for new searches to start from."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from keras_meta.tuner.pool_import import import_folder
 from keras_meta.tuner.pool_records import ImportReport, PastTask
 from keras_meta.tuner.pool_rows import (
     merge_trials,
+    read_computed,
     read_tasks,
+    save_computed,
     save_task,
     stored_direction,
     write_lines,
@@ -16,13 +21,21 @@ from keras_meta.tuner.pool_rows import (
 from keras_meta.tuner.pool_schema import PoolError, prepare_pool, reading, writing
 from keras_meta.tuner.project_objective import split_objective, told_direction
 from keras_meta.tuner.record_checks import (
+    check_name,
     checked_description,
     checked_trial,
     plain_text,
 )
 from keras_meta.tuner.space_config import plain_space
 
-MAX_COMPUTED = 8
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import keras_tuner
+    from typing_extensions import Self
+
+    from keras_meta.tuner.pool_records import PastTrial
+    from keras_meta.tuner.search_types import HyperModel
 
 
 class ExperiencePool:
@@ -60,7 +73,7 @@ class ExperiencePool:
     0.7
     """
 
-    def __init__(self, path, read_only=False):
+    def __init__(self, path: str | os.PathLike, read_only: bool = False) -> None:
         if not isinstance(path, (str, os.PathLike)) or str(path) in ("", ":memory:"):
             raise ValueError(
                 "Argument `path` must name a file: a pool is shared by processes. "
@@ -71,7 +84,13 @@ class ExperiencePool:
         self._closed = False
         prepare_pool(self.path, self.read_only)
 
-    def import_project(self, directory, name=None, objective=None, direction=None):
+    def import_project(
+        self,
+        directory: str | os.PathLike,
+        name: str | None = None,
+        objective: str | keras_tuner.Objective | None = None,
+        direction: str | None = None,
+    ) -> ImportReport:
         """Reads KerasTuner's project folders, again and again without doubling.
 
         A project is known again by its folder, or by its trials if the folder was
@@ -100,21 +119,21 @@ class ExperiencePool:
             PoolError: if the pool cannot be written.
         """
         if name is not None:
-            _check_name(name)
+            check_name(name)
         split_objective(objective, direction)
         self._check(writes=True)
         return import_folder(self.path, directory, name, objective, direction)
 
     def add(
         self,
-        name,
-        space,
-        trials,
-        objective,
-        direction=None,
-        description=None,
-        source=None,
-    ):
+        name: str,
+        space: keras_tuner.HyperParameters | list[dict[str, Any]],
+        trials: Iterable[PastTrial | Mapping[str, Any]],
+        objective: str | keras_tuner.Objective,
+        direction: str | None = None,
+        description: Mapping[str, float] | None = None,
+        source: str | None = None,
+    ) -> ImportReport:
         """Adds trials of a search to the task of a name, without doubling any.
 
         A task that is not there is made. With no trials, its other facts are kept.
@@ -141,7 +160,7 @@ class ExperiencePool:
                 objective.
             PoolError: if the pool cannot be written.
         """
-        _check_name(name)
+        check_name(name)
         objective, direction = split_objective(objective, direction)
         if objective is None:
             raise ValueError("Argument `objective` must be a metric's name.")
@@ -167,14 +186,14 @@ class ExperiencePool:
 
     def collect(
         self,
-        hypermodel,
-        tasks,
-        trials,
-        objective,
-        directory=None,
-        seed=None,
-        **search_arguments,
-    ):
+        hypermodel: HyperModel,
+        tasks: Mapping[str, Mapping[str, Any]],
+        trials: int,
+        objective: str | keras_tuner.Objective,
+        directory: str | os.PathLike | None = None,
+        seed: int | None = None,
+        **search_arguments: Any,
+    ) -> ImportReport:
         """Runs one random search for each task, and keeps their trials.
 
         If a search fails or is interrupted, the trials that ended are kept.
@@ -214,7 +233,9 @@ class ExperiencePool:
             search_arguments=search_arguments,
         )
 
-    def tasks(self, objective=None):
+    def tasks(
+        self, objective: str | keras_tuner.Objective | None = None
+    ) -> list[PastTask]:
         """Returns the pool's tasks with all their trials.
 
         Args:
@@ -229,11 +250,11 @@ class ExperiencePool:
             return list(read_tasks(connection, *split_objective(objective)))
 
     @property
-    def num_trials(self):
+    def num_trials(self) -> int:
         """int, the number of trials of all tasks."""
         return self._count("trials")
 
-    def export(self, file):
+    def export(self, file: str | os.PathLike | TextIO) -> int:
         """Writes the trials as JSON lines: one trial a line, with its task's facts.
 
         Args:
@@ -258,7 +279,7 @@ class ExperiencePool:
         with reading(self.path) as connection:
             return write_lines(connection, file)
 
-    def cached(self, key):
+    def cached(self, key: str) -> bytes | None:
         """Returns what `keep()` stored under a key.
 
         Args:
@@ -269,12 +290,9 @@ class ExperiencePool:
         """
         self._check()
         with reading(self.path) as connection:
-            row = connection.execute(
-                "SELECT value FROM computed WHERE key = ?", (key,)
-            ).fetchone()
-        return row and row[0]
+            return read_computed(connection, key)
 
-    def keep(self, key, value):
+    def keep(self, key: str, value: bytes) -> None:
         """Stores something that was computed from the pool: the last eight stay.
 
         Args:
@@ -291,33 +309,25 @@ class ExperiencePool:
             )
         self._check(writes=True)
         with writing(self.path) as connection:
-            connection.execute("DELETE FROM computed WHERE key = ?", (key,))
-            connection.execute(
-                "INSERT INTO computed (key, value) VALUES (?, ?)", (key, value)
-            )
-            connection.execute(
-                "DELETE FROM computed WHERE id NOT IN "
-                "(SELECT id FROM computed ORDER BY id DESC LIMIT ?)",
-                (MAX_COMPUTED,),
-            )
+            save_computed(connection, key, value)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the use of this object; the file and other users' pools stay."""
         self._closed = True
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._count("tasks")
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         return True  # A pool without tasks is a pool.
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: Any) -> None:
         self.close()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"ExperiencePool({str(self.path)!r}, read_only={self.read_only})"
 
     def _count(self, table):
@@ -336,10 +346,3 @@ class ExperiencePool:
                 f"The experience pool {str(self.path)!r} was opened with "
                 "read_only=True: nothing can be written to it. Open it without."
             )
-
-
-def _check_name(name):
-    if not isinstance(name, str) or not name:
-        raise ValueError(
-            f"Argument `name` must be a str that is not empty. Received: name={name!r}."
-        )

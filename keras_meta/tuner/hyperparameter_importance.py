@@ -1,14 +1,24 @@
 """Which hyperparameters matter: shares of the variance of past scores."""
 
-import dataclasses
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.stats
 
 from keras_meta.tuner.gaussian_process import GaussianProcess, fitted_sizes
+from keras_meta.tuner.importance_result import Importance
 from keras_meta.tuner.past_tasks import MIN_TRIALS, length_prior, normal_ranks
 from keras_meta.tuner.search_space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import keras_tuner
+
+    from keras_meta.tuner.experience_pool import ExperiencePool
 
 SAMPLES = 512  # a power of two, as Sobol sequences need
 GRID = 17  # points along an axis
@@ -20,46 +30,12 @@ Z_95 = 1.96
 RESAMPLES = 200
 
 
-@dataclasses.dataclass(frozen=True)
-class Importance:
-    """What `importance()` found.
-
-    Attributes:
-        names: list of str, the hyperparameters that vary, most important first.
-        tasks: list of str, the tasks that were looked at.
-        total: dict from name to `(share, low, high)`: the share of the variance of
-            scores that is due to the hyperparameter, alone or with others (total Sobol
-            index), mean over tasks and 95 % interval.
-        alone: dict alike: its share alone (first-order index).
-        pairs: dict from `(name, name)` to the share that two have only together, mean
-            over tasks; among the most important ones.
-        per_task: dict from task to dict from name to `(share, low, high)`, total
-            indices with intervals by resampling the trials.
-        responses: dict from name to `(values, mean, low, high)`: values along the axis
-            and the mean response there in standard deviations of scores, higher is
-            better, with the 95 % interval over tasks.
-    """
-
-    names: list
-    tasks: list
-    total: dict
-    alone: dict
-    pairs: dict
-    per_task: dict
-    responses: dict
-
-    def rows(self):
-        """Returns the table's rows: name, total share, interval, share alone."""
-        return [(name, *self.total[name], self.alone[name][0]) for name in self.names]
-
-    def save_plot(self, path):
-        """Draws bars, and the response along the most important axes, as a PNG."""
-        from keras_meta.tuner.importance_plot import draw
-
-        draw(self, path)
-
-
-def importance(source, objective=None, tasks=None, seed=0):
+def importance(
+    source: ExperiencePool | keras_tuner.Oracle | keras_tuner.Tuner | str | os.PathLike,
+    objective: str | keras_tuner.Objective | None = None,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
+) -> Importance:
     """Says which hyperparameters past searches depended on, as a whole and one by one.
 
     For each task a Gaussian process is fitted to the ranks of its trials; the shares

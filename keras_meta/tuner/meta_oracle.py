@@ -1,8 +1,11 @@
 """A KerasTuner oracle that begins a search with what earlier searches have shown."""
 
+from __future__ import annotations
+
 import logging
 import time
 import uuid
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 import numpy as np
@@ -26,6 +29,12 @@ from keras_meta.tuner.suggestions import (
     description_distances,
 )
 from keras_meta.tuner.unused_past import tell_unused
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from keras_meta.tuner.search_types import Experiences, Objectives
 
 STATUS = trial_module.TrialStatus
 MULTI_OBJECTIVE = "multi_objective"  # KerasTuner's name of a list of objectives
@@ -93,21 +102,21 @@ class MetaOracle(SoundOracle):
 
     def __init__(
         self,
-        objective=None,
-        max_trials=10,
-        experience=None,
-        task_description=None,
-        task_name=None,
-        rename=None,
-        fidelity=None,
-        learn=True,
-        seed=None,
-        hyperparameters=None,
-        tune_new_entries=True,
-        allow_new_entries=True,
-        max_retries_per_trial=0,
-        max_consecutive_failed_trials=3,
-    ):
+        objective: Objectives = None,
+        max_trials: int = 10,
+        experience: Experiences = None,
+        task_description: Mapping[str, float] | None = None,
+        task_name: str | None = None,
+        rename: Mapping[str, str] | None = None,
+        fidelity: str | None = None,
+        learn: bool = True,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+    ) -> None:
         max_trials = checked_int("max_trials", max_trials, 1)
         seed = checked_int("seed", seed, 0)
         if task_name is not None and (not isinstance(task_name, str) or not task_name):
@@ -148,7 +157,7 @@ class MetaOracle(SoundOracle):
         self._suggestions = None  # and for which space it was made
         self._prepared_for = None
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the next trial's values; KerasTuner calls it. Never raises.
 
         Where the priors fail, the values are random, and the fault is logged: what
@@ -171,7 +180,7 @@ class MetaOracle(SoundOracle):
         return {"status": STATUS.RUNNING, "values": values}
 
     @keras_tuner.synchronized
-    def create_trial(self, tuner_id):
+    def create_trial(self, tuner_id: str) -> keras_tuner.engine.trial.Trial:
         """As every oracle's; notes when, so that the pool knows how long it took."""
         trial = super().create_trial(tuner_id)
         self._began[trial.trial_id] = time.monotonic()
@@ -180,7 +189,9 @@ class MetaOracle(SoundOracle):
         return trial
 
     @keras_tuner.synchronized
-    def update_trial(self, trial_id, metrics, step=0):
+    def update_trial(
+        self, trial_id: str, metrics: dict[str, float], step: int = 0
+    ) -> keras_tuner.engine.trial.Trial:
         """As every oracle's; the trial's status is STOPPED if it should not go on."""
         trial = super().update_trial(trial_id, metrics, step)
         if self.fidelity and self._can_stop():
@@ -193,7 +204,7 @@ class MetaOracle(SoundOracle):
         return trial
 
     @keras_tuner.synchronized
-    def end_trial(self, trial):
+    def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
         """As every oracle's; a finished trial then goes to the pool."""
         super().end_trial(trial)
         if trial.trial_id in self.end_order:
@@ -204,13 +215,13 @@ class MetaOracle(SoundOracle):
                 None if begin is None else time.monotonic() - begin,
             )
 
-    def reload(self):
+    def reload(self) -> None:
         """As every oracle's; what ended just before a kill then goes to the pool."""
         super().reload()
         ended = [self.trials[trial_id] for trial_id in self.end_order]
         self.experience.learn_trials(self, ended)
 
-    def save_trust_plot(self, path):
+    def save_trust_plot(self, path: str | os.PathLike) -> None:
         """Draws `trust`: the weights of priors and of past tasks, trial by trial.
 
         Args:
@@ -222,7 +233,7 @@ class MetaOracle(SoundOracle):
         """
         trust_plot.draw(self.trust, path)
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         state = super().get_state()
         state["keras_meta"] = {
             "task_name": self.task_name,
@@ -232,7 +243,7 @@ class MetaOracle(SoundOracle):
         }
         return state
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         own = state.get("keras_meta", {})
         self.task_name = own.get("task_name", self.task_name)
@@ -241,7 +252,7 @@ class MetaOracle(SoundOracle):
         self.experience.seen = own.get("experience")
         self._suggestions = self._prepared_for = None
 
-    def own_task_name(self):
+    def own_task_name(self) -> str:
         """Returns what this search is called in the pool."""
         if self.task_name is None:
             self.task_name = f"{self._project_name} {uuid.uuid4().hex[:12]}"
@@ -325,16 +336,8 @@ class MetaOracle(SoundOracle):
         weights = self._suggestions.weights
         if weights is None:
             return
-        tasks = self._suggestions.task_weights()
-        self.trust.append(
-            {
-                "trial_id": trial_id,
-                "priors": {name: float(w) for name, w in weights.items()},
-                "tasks": {
-                    self.used_tasks[index]: float(weight)
-                    for index, weight in zip(
-                        self._suggestions.chosen, tasks, strict=True
-                    )
-                },
-            }
-        )
+        priors = {name: float(weight) for name, weight in weights.items()}
+        chosen, of_tasks = self._suggestions.chosen, self._suggestions.task_weights()
+        pairs = zip(chosen, of_tasks, strict=True)
+        tasks = {self.used_tasks[index]: float(weight) for index, weight in pairs}
+        self.trust.append({"trial_id": trial_id, "priors": priors, "tasks": tasks})

@@ -1,10 +1,20 @@
 """A KerasTuner tuner whose oracle starts from past searches."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
 from keras_meta.tuner.meta_oracle import MetaOracle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import keras
+
+    from keras_meta.tuner.search_types import Experiences, HyperModel, Objectives
 
 OF_BAYESIAN_OPTIMIZATION = ("num_initial_points", "alpha", "beta")
 
@@ -42,26 +52,26 @@ class MetaTuner(keras_tuner.Tuner):
 
     def __init__(
         self,
-        hypermodel=None,
-        objective=None,
-        max_trials=10,
-        num_initial_points=None,
-        alpha=None,
-        beta=None,
-        seed=None,
-        hyperparameters=None,
-        tune_new_entries=True,
-        allow_new_entries=True,
-        max_retries_per_trial=0,
-        max_consecutive_failed_trials=3,
-        experience=None,
-        task_description=None,
-        task_name=None,
-        rename=None,
-        fidelity=None,
-        learn=True,
-        **kwargs,
-    ):
+        hypermodel: HyperModel | None = None,
+        objective: Objectives = None,
+        max_trials: int = 10,
+        num_initial_points: int | None = None,
+        alpha: float | None = None,
+        beta: float | None = None,
+        seed: int | None = None,
+        hyperparameters: keras_tuner.HyperParameters | None = None,
+        tune_new_entries: bool = True,
+        allow_new_entries: bool = True,
+        max_retries_per_trial: int = 0,
+        max_consecutive_failed_trials: int = 3,
+        experience: Experiences = None,
+        task_description: Mapping[str, float] | None = None,
+        task_name: str | None = None,
+        rename: Mapping[str, str] | None = None,
+        fidelity: str | None = None,
+        learn: bool = True,
+        **kwargs: Any,
+    ) -> None:
         given = zip(
             OF_BAYESIAN_OPTIMIZATION, (num_initial_points, alpha, beta), strict=True
         )
@@ -111,7 +121,13 @@ class MetaTuner(keras_tuner.Tuner):
                 f"was reported with {name}."
             )
 
-    def on_epoch_end(self, trial, model, epoch, logs=None):
+    def on_epoch_end(
+        self,
+        trial: keras_tuner.engine.trial.Trial,
+        model: keras.Model,
+        epoch: int,
+        logs: dict[str, float] | None = None,
+    ) -> None:
         """Reports the epoch to the oracle, with `fidelity`, and stops if it says so."""
         super().on_epoch_end(trial, model, epoch, logs)
         if not self.fidelity or self.oracle.objective.name not in (logs or {}):

@@ -1,6 +1,9 @@
 """What an experience pool gives out: plain records, nothing but facts."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,14 +28,14 @@ class PastTrial:
             was not finite is None.
     """
 
-    values: dict
+    values: dict[str, Any]
     score: float | None = None
     status: str = "COMPLETED"
     trial_id: str | None = None
     best_step: int | None = None
     seconds: float | None = None
     message: str | None = None
-    metrics: dict = dataclasses.field(default_factory=dict)
+    metrics: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,11 +57,11 @@ class PastTask:
 
     name: str
     source: str | None
-    space: list
+    space: list[dict[str, Any]]
     objective: str
     direction: str
-    description: dict | None
-    trials: list
+    description: dict[str, float] | None
+    trials: list[PastTrial]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,13 +77,13 @@ class ImportReport:
             read, and why.
     """
 
-    tasks: list = dataclasses.field(default_factory=list)
+    tasks: list[str] = dataclasses.field(default_factory=list)
     added: int = 0
     updated: int = 0
     unchanged: int = 0
-    skipped: list = dataclasses.field(default_factory=list)
+    skipped: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
-    def __add__(self, other):
+    def __add__(self, other: ImportReport) -> ImportReport:
         if not isinstance(other, ImportReport):
             return NotImplemented
         return ImportReport(

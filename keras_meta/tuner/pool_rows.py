@@ -21,6 +21,7 @@ from keras_meta.tuner.trial_matching import (
 
 COLUMNS = 'trial_id, "values", status, score, best_step, seconds, message, metrics'
 MAX_LOOKUPS = 400  # Of SQLite's variables in one statement.
+MAX_COMPUTED = 8
 
 
 def save_task(connection, task):
@@ -271,6 +272,25 @@ def write_lines(connection, file):
             file.write(json.dumps(facts | dataclasses.asdict(trial)) + "\n")
         count += len(task.trials)
     return count
+
+
+def read_computed(connection, key):
+    """Returns the bytes stored under a key, or None."""
+    row = connection.execute(
+        "SELECT value FROM computed WHERE key = ?", (key,)
+    ).fetchone()
+    return row and row[0]
+
+
+def save_computed(connection, key, value):
+    """Stores bytes under a key; what was stored last stays, `MAX_COMPUTED` of it."""
+    connection.execute("DELETE FROM computed WHERE key = ?", (key,))
+    connection.execute("INSERT INTO computed (key, value) VALUES (?, ?)", (key, value))
+    connection.execute(
+        "DELETE FROM computed WHERE id NOT IN "
+        "(SELECT id FROM computed ORDER BY id DESC LIMIT ?)",
+        (MAX_COMPUTED,),
+    )
 
 
 def _matching_row(connection, by_id, used, trial):

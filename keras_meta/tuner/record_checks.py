@@ -15,6 +15,14 @@ MAX_MESSAGE = 2_000  # Characters of a traceback; its end says what happened.
 MAX_STEP = 2**53
 
 
+def check_name(name):
+    """Raises ValueError unless a task's name is a str that is not empty."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            f"Argument `name` must be a str that is not empty. Received: name={name!r}."
+        )
+
+
 def checked_trial(trial):
     """Returns a trial as a record of plain Python values, all of them checked.
 

@@ -1,7 +1,10 @@
 """A KerasTuner oracle that is restarted and resumed without losing or doubling."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
+from typing import Any
 
 import keras_tuner
 from keras_tuner.engine import trial as trial_module
@@ -23,13 +26,13 @@ class SoundOracle(keras_tuner.Oracle):
         **kwargs: see `keras_tuner.Oracle`.
     """
 
-    def __init__(self, *args, seed=None, **kwargs):
+    def __init__(self, *args: Any, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(*args, seed=seed, **kwargs)
         if seed is not None:
             self.seed = self._seed_state = seed
         self._given_out = {}  # worker to trial, as the loaded state had them
 
-    def save(self):
+    def save(self) -> None:
         """As every oracle's, but the old file or the new one is there, never half."""
         _save_whole(super(keras_tuner.Oracle, self).save, self._get_oracle_fname())
 
@@ -38,7 +41,7 @@ class SoundOracle(keras_tuner.Oracle):
         _save_whole(trial.save, os.path.join(folder, "trial.json"))
 
     @keras_tuner.synchronized
-    def create_trial(self, tuner_id):
+    def create_trial(self, tuner_id: str) -> keras_tuner.engine.trial.Trial:
         """As every oracle's; a trial that is run again begins anew."""
         begun = set(self.start_order)
         trial = super().create_trial(tuner_id)
@@ -49,7 +52,7 @@ class SoundOracle(keras_tuner.Oracle):
         return trial
 
     @keras_tuner.synchronized
-    def end_trial(self, trial):
+    def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
         """As every oracle's; a trial that was ended before stays as it is."""
         if trial.trial_id in self.end_order:
             self.ongoing_trials = {
@@ -62,7 +65,7 @@ class SoundOracle(keras_tuner.Oracle):
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
 
-    def reload(self):
+    def reload(self) -> None:
         """As every oracle's; nothing finished is run again, nothing counted twice.
 
         A process that was killed between writing a trial and writing the oracle's own
@@ -87,7 +90,7 @@ class SoundOracle(keras_tuner.Oracle):
                     self.ongoing_trials[tuner_id] = self.trials[trial_id]
                     self.tuner_ids.add(tuner_id)
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         super().set_state(state)
         self._given_out = state["ongoing_trials"]
 

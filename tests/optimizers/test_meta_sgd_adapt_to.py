@@ -169,3 +169,20 @@ def test_model_must_be_built():
 def test_rates_must_exist():
     with pytest.raises(ValueError, match="This MetaSGD has no theta yet"):
         MetaSGD().adapt_to(dense_model(4))
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rates_are_matched_by_name_in_whatever_order_theta_comes(known):
+    model = dense_model(4, 2)
+    optimizer = learned(model, rate_map="linear")
+    target = dense_model(4, 2) if not known else dense_model(5, 2)
+    specs = optimizer.parameter_specs if known else None
+    found = []
+    for turned in (list, lambda items: list(reversed(items))):
+        given = MetaSGD(rate_map="linear", seed=0)
+        given.set_theta(dict(turned(optimizer.theta_values().items())), specs)
+        found.append(means(given.adapt_to(target)))
+    assert found[0] == found[1]
+    # Entries of theta: four rates, 0.01 to 0.04, then four slopes, 0.05 to 0.08.
+    assert [found[0][f"rate/{i:03d}"] for i in range(4)] == [0.01, 0.02, 0.03, 0.04]
+    assert [found[0][f"slope/{i:03d}"] for i in range(4)] == [0.05, 0.06, 0.07, 0.08]

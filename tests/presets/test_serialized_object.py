@@ -7,7 +7,13 @@ import sys
 import keras
 import pytest
 
-from keras_meta.presets import Preset, PresetError, load, serialized_object
+from keras_meta.presets import (
+    Preset,
+    PresetError,
+    later_settings,
+    load,
+    serialized_object,
+)
 from keras_meta.presets.serialized_object import build_model
 
 HOSTILE_OBJECTS = {
@@ -138,3 +144,41 @@ def test_keras_own_safe_mode_is_a_second_wall(monkeypatch):
     monkeypatch.setattr(serialized_object, "_check_names", lambda value: None)
     with pytest.raises(PresetError, match="Could not build the preset's model.*safe"):
         build_model(keras.saving.serialize_keras_object(model))
+
+
+def newer_model(setting):
+    """Returns a serialized model whose layers have settings of a later Keras."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    serialized = keras.saving.serialize_keras_object(model)
+    [dense] = [
+        layer["config"]
+        for layer in serialized["config"]["layers"]
+        if layer["class_name"] == "Dense"
+    ]
+    dense["kernel_initializer"]["config"]["of_a_later_keras"] = setting
+    dense["of_a_later_keras"] = setting
+    return serialized
+
+
+def test_a_model_of_a_later_keras_is_built_where_its_new_settings_are_null():
+    serialized = newer_model(None)
+    before = copy.deepcopy(serialized)
+    assert build_model(serialized).output_shape == (None, 2)
+    assert serialized == before
+
+
+def test_a_new_setting_that_is_not_null_is_refused():
+    with pytest.raises(PresetError, match="of_a_later_keras"):
+        build_model(newer_model([0]))
+
+
+def test_a_new_setting_at_its_default_is_left_out(monkeypatch):
+    monkeypatch.setitem(
+        later_settings.LATER_DEFAULTS, ("Dense", "of_a_later_keras"), 0.5
+    )
+    serialized = newer_model(None)
+    serialized["config"]["layers"][1]["config"]["of_a_later_keras"] = 0.5
+    assert build_model(serialized).output_shape == (None, 2)
+    serialized["config"]["layers"][1]["config"]["of_a_later_keras"] = 0.25
+    with pytest.raises(PresetError, match="of_a_later_keras"):
+        build_model(serialized)

@@ -1,10 +1,22 @@
 """Evolution strategies on truncated windows."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from keras_meta.training.long_runs import perturbation
 from keras_meta.training.long_runs.window import WindowResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+    from keras_meta.training.long_runs.window import Window
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -22,14 +34,16 @@ class ES:
 
     particles = 1
 
-    def __init__(self, sigma=0.01):
+    def __init__(self, sigma: float = 0.01) -> None:
         self.sigma = perturbation.checked_sigma(sigma)
 
-    def carried(self, theta, unroll):
+    def carried(
+        self, theta: Mapping[str, tf.Tensor], unroll: RuleUnroll
+    ) -> list[tf.TensorSpec]:
         """Returns `[]`: nothing but the runs themselves."""
         return []
 
-    def meta_gradient(self, window):
+    def meta_gradient(self, window: Window) -> WindowResult:
         """Takes a window with two perturbed runs, and once more without."""
         noise = perturbation.drawn(window.theta, window.noise_seeds, self.sigma)
         both, data = tf.nest.map_structure(
@@ -52,9 +66,9 @@ class ES:
         values = window.objective(losses[1:])
         return WindowResult(values, gradients, losses[1:], ended, [])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"sigma": self.sigma}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

@@ -1,10 +1,22 @@
 """Persistent evolution strategies: unbiased gradients from truncated windows."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from keras_meta.training.long_runs import perturbation
 from keras_meta.training.long_runs.window import WindowResult
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+    from keras_meta.training.long_runs.rule_unroll import RuleUnroll
+    from keras_meta.training.long_runs.window import Window
 
 
 @keras.saving.register_keras_serializable("keras_meta")
@@ -25,14 +37,16 @@ class PES:
 
     particles = 2
 
-    def __init__(self, sigma=0.01):
+    def __init__(self, sigma: float = 0.01) -> None:
         self.sigma = perturbation.checked_sigma(sigma)
 
-    def carried(self, theta, unroll):
+    def carried(
+        self, theta: Mapping[str, tf.Tensor], unroll: RuleUnroll
+    ) -> list[tf.TensorSpec]:
         """Returns the specs of the sum of perturbations, shaped as theta."""
         return [tf.TensorSpec(value.shape, tf.float32) for value in theta.values()]
 
-    def meta_gradient(self, window):
+    def meta_gradient(self, window: Window) -> WindowResult:
         """Takes a window with both runs of each task; see `Truncated.meta_gradient`."""
         names = list(window.theta)
         noise = perturbation.drawn(window.theta, window.noise_seeds, self.sigma)
@@ -57,9 +71,9 @@ class PES:
             [summed[name] for name in names],
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"sigma": self.sigma}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)

@@ -1,7 +1,12 @@
 """Where the problems of an optimizer's meta-training come from."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from keras_meta.tasks.optimization_problem import OptimizationProblem
 from keras_meta.training.task_source import TaskSource
+
+Problems: TypeAlias = OptimizationProblem | Sequence[OptimizationProblem]
 
 
 class ProblemSource(TaskSource):
