@@ -1,10 +1,11 @@
-"""Turns the JSON in `results/` into the README's tables.
+"""Turns the JSON in `results/` into the tables of the README and of `docs/`.
 
-Each table stands in the README between `<!-- table: NAME -->` and `<!-- end -->`.
+A table stands between `<!-- table: NAME -->` and `<!-- end -->`, once a page; the
+same table may stand on several pages.
 
     python benchmarks/make_tables.py [--check]
 
-With `--check` nothing is written: the exit code is 1 if the README is not up to date.
+With `--check` nothing is written: the exit code is 1 if a page is not up to date.
 """
 
 import argparse
@@ -17,7 +18,8 @@ import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
 
 HERE = pathlib.Path(__file__).parent
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
+MARKER = re.compile(r"<!-- table: (\S+) -->")
 
 
 def meta_step_time():
@@ -192,19 +194,29 @@ TABLES = {
 }
 
 
-def filled(text):
-    """Returns the README with every table made anew."""
-    for name, table in TABLES.items():
+def pages():
+    """Returns the paths of the pages that may hold tables: README.md, docs/*.md."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def filled(text, page="README.md"):
+    """Returns a page's text with every table made anew."""
+    for name in MARKER.findall(text):
+        if name not in TABLES:
+            raise ValueError(
+                f"{page} asks for the table {name!r}, which does not exist. It must "
+                f"be one of {sorted(TABLES)}."
+            )
         pattern = rf"(<!-- table: {name} -->\n)(?:.*?\n)??(<!-- end -->)"
         text, count = re.subn(
             pattern,
-            lambda match, table=table: match[1] + table() + "\n" + match[2],
+            lambda match, name=name: match[1] + TABLES[name]() + "\n" + match[2],
             text,
             flags=re.DOTALL,
         )
         if count != 1:
             raise ValueError(
-                f"README.md must hold the table {name!r} once, between "
+                f"{page} must hold the table {name!r} once, between "
                 f"`<!-- table: {name} -->` and `<!-- end -->`. Received: {count}."
             )
     return text
@@ -214,11 +226,20 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    old = README.read_text(encoding="utf-8")
-    new = filled(old)
+    old = {page: page.read_text(encoding="utf-8") for page in pages()}
+    new = {
+        page: filled(text, page.relative_to(ROOT).as_posix())
+        for page, text in old.items()
+    }
+    shown = {name for text in new.values() for name in MARKER.findall(text)}
+    if missing := sorted(set(TABLES) - shown):
+        raise ValueError(f"No page holds the tables {missing}.")
+    changed = [page for page in old if new[page] != old[page]]
     if options.check:
-        sys.exit(0 if new == old else "README.md is not what make_tables.py makes.")
-    README.write_text(new, encoding="utf-8")
+        names = ", ".join(page.relative_to(ROOT).as_posix() for page in changed)
+        sys.exit(f"Not what make_tables.py makes: {names}." if changed else 0)
+    for page in changed:
+        page.write_text(new[page], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The parts that the README's tables are made of."""
+"""The parts that the tables of the README and of `docs/` are made of."""
 
 import json
 import pathlib

@@ -30,7 +30,8 @@ class Adam(LearnedOptimizer):
 
     Args:
         learning_rate: float, schedule or callable. Default 0.001.
-        beta_1, beta_2: floats in [0, 1). Default 0.9 and 0.999.
+        beta_1: float in [0, 1). Default 0.9.
+        beta_2: float in [0, 1). Default 0.999.
         epsilon: float > 0. Default 1e-7, Keras'.
         **kwargs: see `LearnedOptimizer`.
 

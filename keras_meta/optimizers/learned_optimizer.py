@@ -143,8 +143,12 @@ class LearnedOptimizer(LearnedValues):
         It is what `keras_meta.MetaTrainer` differentiates.
 
         Args:
-            theta, state, gradients, parameters, step: see `update`. The learning
-                rate is the optimizer's own: its schedule at `step`, or its value.
+            theta: see `update`.
+            state: see `update`.
+            gradients: see `update`.
+            parameters: see `update`.
+            step: see `update`. The learning rate is the optimizer's own: its schedule
+                at `step`, or its value.
             decays: list of bool, whether weight decay applies to each parameter.
                 Default: to all.
             loss: float32 scalar or None, for rules with `uses_loss`.
@@ -184,7 +188,8 @@ class LearnedOptimizer(LearnedValues):
         rule that keeps its state in another layout overrides it.
 
         Args:
-            state, new_state: dicts, before and after `update`.
+            state: dict, before `update`.
+            new_state: dict, after it.
             present: list of bool tensors, shaped as the parameters: whether a
                 coordinate had a gradient.
         """

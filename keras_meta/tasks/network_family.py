@@ -40,14 +40,15 @@ def network_family(
     Args:
         x: float array `(examples, ...)`.
         y: class numbers, integers or bools `(examples,)` from 0 on: cross-entropy; or
-            float
-            `(examples,)` or `(examples, outputs)`: squared error.
+            float `(examples,)` or `(examples, outputs)`: squared error.
         count: int >= 1, how many problems.
         seed: int >= 0.
-        units, layers, batch_size: int or pair (low, high): width and number of hidden
-            layers, examples of a step.
+        units: int or pair (low, high), the width of the hidden layers.
+        layers: int or pair (low, high), how many of them.
+        batch_size: int or pair (low, high), examples of a step.
         activations: names of Keras activations.
-        initial_scale, label_noise: as in `TrainingProblem`; drawn for each task.
+        initial_scale: as in `TrainingProblem`; drawn for each task.
+        label_noise: as in `TrainingProblem`; drawn for each task.
 
     Returns:
         list of `TrainingProblem`.

@@ -83,7 +83,8 @@ class EpisodicModel(EpisodicStep):
             steps_per_execution: int >= 1, meta-steps in one call of the graph.
                 Default: the largest divisor of `steps_per_epoch` up to 100 (10 where
                 tasks are sequential).
-            run_eagerly, **kwargs: as in `keras.Model.compile`.
+            run_eagerly: as in `keras.Model.compile`.
+            **kwargs: as in `keras.Model.compile`.
         """
         checked_choice("jit_compile", jit_compile, (True, False, "auto"))
         steps = 1 if steps_per_execution is None else steps_per_execution
@@ -138,7 +139,10 @@ class EpisodicModel(EpisodicStep):
             validation_tasks: as `tasks`; adds `val_loss` and the metrics after
                 adaptation to the logs at the end of an epoch.
             validation_episodes: int >= 1, how many of them.
-            callbacks, verbose, initial_epoch, validation_freq: as in Keras.
+            callbacks: as in Keras.
+            verbose: as in Keras.
+            initial_epoch: as in Keras.
+            validation_freq: as in Keras.
 
         Returns:
             `keras.callbacks.History`.

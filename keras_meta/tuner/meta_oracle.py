@@ -74,8 +74,11 @@ class MetaOracle(SoundOracle):
         learn: bool, whether finished trials are added to the pool, if `experience` is
             one or its path. Default True.
         seed: int >= 0 or None, 0 included. Default: drawn.
-        hyperparameters, tune_new_entries, allow_new_entries, max_retries_per_trial,
-            max_consecutive_failed_trials: as in every oracle.
+        hyperparameters: as in every oracle.
+        tune_new_entries: as in every oracle.
+        allow_new_entries: as in every oracle.
+        max_retries_per_trial: as in every oracle.
+        max_consecutive_failed_trials: as in every oracle.
 
     Attributes:
         used_tasks: list of str, the past tasks that are used; empty before the first

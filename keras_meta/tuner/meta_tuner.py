@@ -29,12 +29,24 @@ class MetaTuner(keras_tuner.Tuner):
     Args:
         hypermodel: `keras_tuner.HyperModel`, or function of
             `keras_tuner.HyperParameters` that returns a compiled model.
-        objective, max_trials, experience, task_description, task_name, rename,
-            fidelity, learn, seed, hyperparameters, tune_new_entries,
-            allow_new_entries, max_retries_per_trial, max_consecutive_failed_trials:
-            see `MetaOracle`.
-        num_initial_points, alpha, beta: of `keras_tuner.BayesianOptimization`; they
-            have no counterpart here and are ignored, with a warning.
+        objective: see `MetaOracle`.
+        max_trials: see `MetaOracle`.
+        experience: see `MetaOracle`.
+        task_description: see `MetaOracle`.
+        task_name: see `MetaOracle`.
+        rename: see `MetaOracle`.
+        fidelity: see `MetaOracle`.
+        learn: see `MetaOracle`.
+        seed: see `MetaOracle`.
+        hyperparameters: see `MetaOracle`.
+        tune_new_entries: see `MetaOracle`.
+        allow_new_entries: see `MetaOracle`.
+        max_retries_per_trial: see `MetaOracle`.
+        max_consecutive_failed_trials: see `MetaOracle`.
+        num_initial_points: of `keras_tuner.BayesianOptimization`; it has no
+            counterpart here and is ignored, with a warning.
+        alpha: as `num_initial_points`.
+        beta: as `num_initial_points`.
         **kwargs: see `keras_tuner.Tuner`: `directory`, `project_name`, `overwrite`,
             `executions_per_trial`, `distribution_strategy`, ...
 
