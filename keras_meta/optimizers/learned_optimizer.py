@@ -283,13 +283,8 @@ class LearnedOptimizer(LearnedValues):
             ops.cast(gradients[i], p.dtype) if i in gradients else ops.zeros_like(p)
             for i, p in enumerate(parameters)
         ]
-        theta = dict(
-            zip(
-                self._theta_names,
-                [ops.convert_to_tensor(v) for v in self._theta_variables],
-                strict=True,
-            )
-        )
+        values = [ops.convert_to_tensor(v) for v in self._theta_variables]
+        theta = dict(zip(self._theta_names, values, strict=True))
         state = nested_state(
             self._state_keys,
             [ops.convert_to_tensor(v) for v in self._state_variables],
