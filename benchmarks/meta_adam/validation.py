@@ -63,8 +63,7 @@ def validation_families():
     omniglot = np.load(task_data.folder() / "omniglot28.npz")
     strokes = omniglot["images"][omniglot["is_evaluation"]].reshape(-1, 784)
     c, r, language = family.classification, family.regression, family.language
-    n = nets
-    relu, tanh, gelu = 0, 1, 2
+    n, relu, tanh, gelu = nets, 0, 1, 2
 
     def conv_block(width):
         return n.residual(
@@ -322,7 +321,7 @@ def score(found, label):
 
 def load_theta(path):
     with np.load(path) as stored:
-        return {key: stored[key] for key in stored}
+        return dict(stored)
 
 
 def use_cache(path):

@@ -34,6 +34,7 @@ class Size(NamedTuple):
     test_episodes: int
     fit_epochs: int
     fit_seeds: tuple
+    fit_rates: tuple
     past_trials: int
     trials: int
     trial_epochs: int
@@ -47,6 +48,7 @@ FULL = Size(
     test_episodes=200,
     fit_epochs=10,
     fit_seeds=(0, 1, 2),
+    fit_rates=shipped_optimizer.RATES,
     past_trials=12,
     trials=8,
     trial_epochs=6,
@@ -59,7 +61,8 @@ QUICK = Size(
     test_episodes=4,
     fit_epochs=2,
     fit_seeds=(0,),
-    past_trials=4,
+    fit_rates=(1e-3, 1e-2),
+    past_trials=3,
     trials=2,
     trial_epochs=1,
     search_seeds=(1,),
@@ -102,7 +105,7 @@ def main(quick=False, output=None):
     plain_fit(path, trainer)
 
     print("4. Optimizers that ship, learned on other problems, on all digits.")
-    shipped = shipped_optimizer.compare(size.fit_epochs, size.fit_seeds)
+    shipped = shipped_optimizer.compare(size.fit_epochs, size.fit_seeds, size.fit_rates)
     results.facts["shipped_optimizer"] = shipped
 
     print("5. A search on the digits that starts from searches on other tables.")

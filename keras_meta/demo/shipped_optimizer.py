@@ -24,12 +24,13 @@ LEARNED = {
 }
 
 
-def compare(epochs, seeds):
+def compare(epochs, seeds, rates=RATES):
     """Trains a network on the digits with what ships and with Adam.
 
     Args:
         epochs: int, of 22 steps each.
         seeds: ints, of the first weights and the order of the images.
+        rates: floats, Adam's; `DEFAULT_RATE` is one of them.
 
     Returns:
         Dict of JSON values: `losses`, from optimizer to the training loss after each of
@@ -37,7 +38,7 @@ def compare(epochs, seeds):
         optimizer to its mean at the end; `best`, the name of the best Adam.
     """
     made = dict(LEARNED)
-    for rate in RATES:
+    for rate in rates:
         made[f"Adam({rate:g})"] = lambda steps, rate=rate: keras.optimizers.Adam(rate)
     steps = epochs * STEPS_PER_EPOCH
     curves, accuracies = {}, {}
@@ -74,7 +75,7 @@ def show(results):
     rows.setdefault(results["best"], "")
     for name, label in rows.items():
         if name == results["best"]:
-            label = f"{name}, best of {len(RATES)} rates"
+            label = f"{name}, best of {len(results['losses']) - len(LEARNED)} rates"
         losses = [f"{loss:.3f}" for loss in results["losses"][name]]
         table.add_row(label, *losses, f"{results['val_accuracy'][name]:.3f}")
     rich.console.Console().print(table)
