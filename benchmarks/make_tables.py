@@ -14,6 +14,7 @@ import re
 import sys
 
 import accuracy_tables
+import meta_adam_tables
 import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
 
@@ -187,6 +188,7 @@ TABLES = {
     "omniglot": accuracy_tables.omniglot,
     "learned_optimizers": accuracy_tables.learned_optimizers,
     "default_lstm": accuracy_tables.default_lstm,
+    "meta_adam_step": meta_adam_tables.meta_adam_step,
     "lcbench": search_tables.lcbench,
     "lcbench_pasts": search_tables.lcbench_pasts,
     "pool_scale": search_tables.pool_scale,
