@@ -9,9 +9,10 @@ from keras import ops
 FAST, SLOW, SPREAD = 0.9, 0.985, 0.98  # decays of the loss's running figures
 NORM_DECAY = 0.98
 WARM = 20.0  # losses before one can be called a rise
-NORMS_WARM = 3.0  # gradients before one can be called a spike
+NORMS_WARM = 3.0  # gradients before the running mean of their norms can be relied on
 RISE = 2.0  # spreads of single losses that the fast mean may lie above the slow one
 SPIKE = 100.0  # times its running mean that a gradient's norm may reach
+FIRST_SPIKE = 1e4  # the same, while there are fewer than that
 RECOVERY = 0.995  # what is left of the distrust after a step without trouble
 ROW = 1024  # entries that are added up at once
 LARGEST_DIRECTION = 1.5  # root mean square; of steady gradients it is at most 1
@@ -45,8 +46,9 @@ def usual_gradient(guard, square, loss):
     """Whether a step may be taken at all.
 
     It may not, if its gradient or its loss is not finite, or if the gradient's norm
-    is more than 100 times the running mean of norms above 0 (each time that happens
-    the running mean doubles: a gradient that stays large is let through in the end).
+    is more than 100 times the running mean of norms above 0; 10,000 times for the
+    second and the third. Each time that happens the running mean doubles: a gradient
+    that stays large is let through in the end.
 
     Args:
         guard: the state.
@@ -64,7 +66,9 @@ def usual_gradient(guard, square, loss):
     # Gradients of zero (batches that are masked, losses with a margin) tell nothing.
     counts = ops.logical_and(finite, square > 0.0)
     norm = ops.where(counts, norm, parts["norm"])
-    spike = ops.logical_and(parts["norms"] >= NORMS_WARM, norm > SPIKE * parts["norm"])
+    limit = ops.where(parts["norms"] >= NORMS_WARM, SPIKE, FIRST_SPIKE)
+    limit = ops.cast(limit, "float32") * parts["norm"]
+    spike = ops.logical_and(parts["norms"] > 0.0, norm > limit)
     usual = ops.logical_and(finite, ops.logical_not(spike))
     counts = ops.logical_and(counts, usual)
     share = ops.maximum(1.0 - NORM_DECAY, 1.0 / (parts["norms"] + 1.0))

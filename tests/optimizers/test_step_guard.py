@@ -26,7 +26,8 @@ def after(norms, guard=None):
 
 
 def test_a_spike_is_skipped_once_there_is_something_to_compare_it_with():
-    assert after([1e-3, 1.0, 1e4])[1] == [True] * 3
+    assert after([1e-3, 1.0, 1e3])[1] == [True] * 3
+    assert after([1.0, 1e6, 1.0])[1] == [True, False, True]
     assert after([1.0] * 3 + [1e6, 1.0])[1] == [True] * 3 + [False, True]
     guard, usual = after([1.0] * 30 + [99.0, 1e6, 1.0])
     assert usual == [True] * 31 + [False, True]
