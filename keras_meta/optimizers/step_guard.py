@@ -148,8 +148,8 @@ def trust_after(guard, rising, bounded):
 def held(guard, sizes, log_factors, loss):
     """Returns the learned factors as far as they are trusted, and the state.
 
-    Where Adam's direction is larger than 1.5 no factor makes it larger still: as the
-    learned rates were met, such directions are out of the ordinary.
+    Where a tensor's direction is larger than 1.5, which steady gradients never make
+    it, a factor above 1 is dropped, and trust is lost.
 
     Args:
         guard: the state.
