@@ -110,9 +110,17 @@ def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
         project_name="search",
     )
     tuner.oracle.verbose = 0
-    x = np.random.default_rng(0).normal(size=(256, 2)).astype("float32")
+    x = np.random.default_rng(0).normal(size=(80, 2)).astype("float32")
     y = x @ np.array([[1.0], [-2.0]], "float32")
-    tuner.search(x, y, validation_split=0.25, epochs=9, verbose=0, callbacks=[Counts()])
+    tuner.search(
+        x,
+        y,
+        batch_size=20,
+        validation_split=0.25,
+        epochs=9,
+        verbose=0,
+        callbacks=[Counts()],
+    )
     oracle = tuner.oracle
     assert oracle.stopped
     assert min(epochs_of.values()) in (1, 3)
