@@ -243,7 +243,7 @@ class MetaTrainer(LearnedWeights):
             def run(x, y):
                 seed = tf.constant([2 * self.seed, 0], "int64")
                 return engine.adapted_values(
-                    self._outer_tensors(), x, y, seed, num_steps
+                    self.outer_tensors(), x, y, seed, num_steps
                 )
 
             # Inner batches are drawn from a set whose size is known.
@@ -311,7 +311,7 @@ class MetaTrainer(LearnedWeights):
         if self.task_axis != "sequential":
             # Two tasks: `vectorized_map` leaves a single one unconverted.
             vectorize = engine.tasks_vectorize(
-                self._outer_tensors(), pair_of(source.example()), source.seeds([0, 1])
+                self.outer_tensors(), pair_of(source.example()), source.seeds([0, 1])
             )
             if self.task_axis == "vectorize" and not vectorize:
                 raise ValueError(

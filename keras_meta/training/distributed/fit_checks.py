@@ -1,0 +1,125 @@
+"""What must hold of a trainer before several replicas train it."""
+
+import keras
+import tensorflow as tf
+
+
+def has_several_workers(strategy):
+    """Whether the strategy's replicas are in several processes."""
+    return strategy.extended._in_multi_worker_mode()
+
+
+def is_chief(strategy):
+    """Whether this process is the one that writes files, the first of the workers."""
+    if not has_several_workers(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    has_chief = "chief" in resolver.cluster_spec().as_dict()
+    return resolver.task_id == 0 and (resolver.task_type == "chief" or not has_chief)
+
+
+def check_scope(trainer):
+    """Raises unless all of the trainer was made in the scope of one strategy.
+
+    Raises:
+        ValueError: if the scope was left out, for the trainer or for a part of it.
+    """
+    strategy = trainer.distribute_strategy
+    name = type(trainer).__name__
+    current = tf.distribute.get_strategy()
+    if tf.distribute.has_strategy() and current is not strategy:
+        raise ValueError(
+            f"`{name}.fit()` was called in the scope of a {type(current).__name__}, "
+            f"in which the {name} was not made. Received: a trainer made "
+            f"{_in_words(strategy)}. Make the model, the optimizers and the trainer, "
+            "and call `compile()`, in `with strategy.scope():`."
+        )
+    workers = _workers_of_cluster()
+    if workers > 1 and not has_several_workers(strategy):
+        raise ValueError(
+            f"TF_CONFIG names {workers} workers, but the {name} was made outside of "
+            "the scope of a `tf.distribute.MultiWorkerMirroredStrategy`. Received: a "
+            f"trainer made {_in_words(strategy)}. Make the strategy before anything "
+            "else, and the model, the optimizers and the trainer in `with "
+            "strategy.scope():`; or unset TF_CONFIG to train in this process alone."
+        )
+    several = strategy.num_replicas_in_sync > 1
+    for variable in [*trainer.weights, *trainer.optimizer.variables]:
+        value = variable.value
+        if several:
+            known = strategy.extended.variable_created_in_scope(value)
+        else:
+            known = not isinstance(value, tf.distribute.DistributedValues) or (
+                value.distribute_strategy is strategy
+            )
+        if not known:
+            raise ValueError(
+                "The model, the optimizers and the trainer must be made in the scope "
+                f"of one strategy. Received: a {name} made {_in_words(strategy)}, and "
+                f"the variable {variable.path!r}, which was not. Make all of them in "
+                "`with strategy.scope():`."
+            )
+    optimizer_strategy = trainer.optimizer._distribution_strategy
+    if several and optimizer_strategy is not strategy:
+        raise ValueError(
+            "The outer optimizer must be made in the scope of the strategy, as the "
+            f"{name} is. Received: an optimizer made {_in_words(optimizer_strategy)}. "
+            "Make it in `with strategy.scope():`."
+        )
+
+
+def check_outer_optimizer(trainer):
+    """Raises ValueError for settings that Keras cannot share among replicas."""
+    if trainer.distribute_strategy.num_replicas_in_sync == 1:
+        return
+    optimizer = trainer.optimizer
+    unusable = [
+        name
+        for name in ("use_ema", "gradient_accumulation_steps")
+        if getattr(optimizer, name, None)
+    ]
+    if unusable:
+        raise ValueError(
+            "The outer optimizer must not set what Keras cannot do on several "
+            f"replicas. Received: {', '.join(unusable)}. Leave it out; a larger "
+            "`meta_batch_size` is what accumulated gradients are."
+        )
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "The outer optimizer must be a plain one on several replicas. Received: "
+            "a LossScaleOptimizer. Use the dtype policy mixed_bfloat16, which needs "
+            "no loss scaling."
+        )
+
+
+def check_shares(trainer, source, meta_batch_size):
+    """Raises ValueError unless each replica gets the same number of tasks."""
+    strategy = trainer.distribute_strategy
+    count = strategy.num_replicas_in_sync
+    groups = len(getattr(source, "problems", (None,)))
+    if meta_batch_size % (count * groups) == 0 or count == 1:
+        return
+    of_each = "" if groups == 1 else f" of each of the {groups} problems"
+    below = meta_batch_size - meta_batch_size % (count * groups)
+    above = below + count * groups
+    choice = f"{below} or {above}" if below else str(above)
+    raise ValueError(
+        "Argument `meta_batch_size` must be a multiple of the number of replicas, so "
+        f"that each takes an equal share{of_each}. Received: meta_batch_size="
+        f"{meta_batch_size} for {count} replicas ({type(strategy).__name__}). Pass "
+        f"`meta_batch_size={choice}`."
+    )
+
+
+def _workers_of_cluster():
+    """Returns how many workers TF_CONFIG names, 0 if it is not set."""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    jobs = resolver.cluster_spec().as_dict()
+    return sum(len(jobs.get(job, ())) for job in ("chief", "worker"))
+
+
+def _in_words(strategy):
+    if type(strategy).__name__.startswith("_Default"):
+        return "outside of any scope"
+    count = strategy.num_replicas_in_sync
+    return f"in the scope of a {type(strategy).__name__} with {count} replicas"
