@@ -29,7 +29,7 @@ def check_scope(trainer):
     current = tf.distribute.get_strategy()
     if tf.distribute.has_strategy() and current is not strategy:
         raise ValueError(
-            f"`{name}.fit()` was called in the scope of a {type(current).__name__}, "
+            f"`{name}.fit()` was called in the scope of a {name_of(current)}, "
             f"in which the {name} was not made. Received: a trainer made "
             f"{_in_words(strategy)}. Make the model, the optimizers and the trainer, "
             "and call `compile()`, in `with strategy.scope():`."
@@ -106,9 +106,16 @@ def check_shares(trainer, source, meta_batch_size):
     raise ValueError(
         "Argument `meta_batch_size` must be a multiple of the number of replicas, so "
         f"that each takes an equal share{of_each}. Received: meta_batch_size="
-        f"{meta_batch_size} for {count} replicas ({type(strategy).__name__}). Pass "
+        f"{meta_batch_size} for {count} replicas ({name_of(strategy)}). Pass "
         f"`meta_batch_size={choice}`."
     )
+
+
+def name_of(strategy):
+    """Returns the name that users know a strategy by, a str."""
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return "MultiWorkerMirroredStrategy"
+    return type(strategy).__name__
 
 
 def _workers_of_cluster():
@@ -122,4 +129,4 @@ def _in_words(strategy):
     if type(strategy).__name__.startswith("_Default"):
         return "outside of any scope"
     count = strategy.num_replicas_in_sync
-    return f"in the scope of a {type(strategy).__name__} with {count} replicas"
+    return f"in the scope of a {name_of(strategy)} with {count} replicas"
