@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
 from keras_meta.training.distributed import shared_validation
-from keras_meta.training.distributed.fit_checks import is_chief
+from keras_meta.training.distributed.fit_checks import check_optimizer_scope, is_chief
 from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.episodic_step import EpisodicStep
 from keras_meta.training.file_saving import save_atomically
@@ -112,6 +112,7 @@ class EpisodicModel(EpisodicStep):
             run_eagerly=run_eagerly,
             **kwargs,
         )
+        check_optimizer_scope(self)
         if not self.optimizer.built:  # At once, so that its weights can be loaded.
             self.optimizer.build(self.trainable_variables)
         # In a function: Keras would track the metrics twice.

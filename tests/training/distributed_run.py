@@ -72,7 +72,7 @@ def made(kind, strategy=None, outer=None, **settings):
             batch_statistics="running",
             **settings,
         )
-        trainer.compile(outer, "mse", ["mae"], jit_compile=False)
+        trainer.compile(outer, "mse", ["mae"], jit_compile=False, steps_per_execution=1)
     return trainer, keras_meta.tasks.Sinusoid(shots=5, queries=4)
 
 
@@ -98,9 +98,35 @@ def values(trainer):
     return np.concatenate([np.ravel(v.value.numpy()) for v in variables])
 
 
+def message_of(trainer, tasks, batch):
+    """Returns what `fit` says when it refuses to start."""
+    try:
+        trainer.fit(tasks, batch, steps_per_epoch=1, verbose=0)
+    except ValueError as error:
+        return f"ValueError: {error}"
+    return "no error"
+
+
+def disagreements(strategy):
+    """Returns what is said where worker 1 differs, a dict of str."""
+    other = worker() == 1
+    trainer, tasks = made("exact", strategy, inner_steps=1 + other)
+    said = {"settings": message_of(trainer, tasks, 8 if other else BATCH)}
+    trainer, tasks = made("exact", strategy)
+    said["odd"] = message_of(trainer, tasks, 5 if other else BATCH)
+    if other:
+        keras_meta.__version__ = "9.9"
+    said["version"] = message_of(trainer, tasks, BATCH)
+    return said
+
+
 def main(folder, *kinds):
     folder = pathlib.Path(folder)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if kinds == ("disagreements",):
+        said = disagreements(strategy)
+        (folder / f"disagreements {worker()}.json").write_text(json.dumps(said))
+        return
     for kind in kinds:
         callbacks = [
             keras.callbacks.BackupAndRestore(folder / f"backup {kind}"),

@@ -24,16 +24,17 @@ def check_scope(trainer):
     Raises:
         ValueError: if the scope was left out, for the trainer or for a part of it.
     """
-    strategy = trainer.distribute_strategy
     name = type(trainer).__name__
-    current = tf.distribute.get_strategy()
-    if tf.distribute.has_strategy() and current is not strategy:
+    made_in = trainer._distribute_strategy  # None: outside of any scope.
+    if tf.distribute.has_strategy() and made_in is not tf.distribute.get_strategy():
         raise ValueError(
-            f"`{name}.fit()` was called in the scope of a {name_of(current)}, "
-            f"in which the {name} was not made. Received: a trainer made "
-            f"{_in_words(strategy)}. Make the model, the optimizers and the trainer, "
-            "and call `compile()`, in `with strategy.scope():`."
+            f"`{name}.fit()` was called in the scope of a "
+            f"{name_of(tf.distribute.get_strategy())}, in which the {name} was not "
+            f"made. Received: a trainer made {_in_words(made_in)}. Make the model, the "
+            "optimizers and the trainer, and call `compile()`, in `with "
+            "strategy.scope():`."
         )
+    strategy = trainer.distribute_strategy
     workers = _workers_of_cluster()
     if workers > 1 and not has_several_workers(strategy):
         raise ValueError(
@@ -59,12 +60,18 @@ def check_scope(trainer):
                 f"the variable {variable.path!r}, which was not. Make all of them in "
                 "`with strategy.scope():`."
             )
-    optimizer_strategy = trainer.optimizer._distribution_strategy
-    if several and optimizer_strategy is not strategy:
+
+
+def check_optimizer_scope(trainer):
+    """Raises ValueError unless the outer optimizer was made where the trainer was."""
+    made_in = trainer.optimizer._distribution_strategy
+    if made_in is not trainer.distribute_strategy:
         raise ValueError(
-            "The outer optimizer must be made in the scope of the strategy, as the "
-            f"{name} is. Received: an optimizer made {_in_words(optimizer_strategy)}. "
-            "Make it in `with strategy.scope():`."
+            "The outer optimizer must be made in the scope of the strategy in which "
+            f"the {type(trainer).__name__} is. Received: an optimizer made "
+            f"{_in_words(made_in)} and a trainer made "
+            f"{_in_words(trainer.distribute_strategy)}. Make both in `with "
+            "strategy.scope():`."
         )
 
 
@@ -126,7 +133,7 @@ def _workers_of_cluster():
 
 
 def _in_words(strategy):
-    if type(strategy).__name__.startswith("_Default"):
+    if strategy is None or type(strategy).__name__.startswith("_Default"):
         return "outside of any scope"
     count = strategy.num_replicas_in_sync
     return f"in the scope of a {name_of(strategy)} with {count} replicas"
