@@ -63,7 +63,8 @@ class OptimizerTrainer(LearnedTheta):
     meta-step, counted in the logs (`dropped`, a share), and begun anew. Clip the
     meta-gradient with the outer optimizer's `global_clipnorm`.
 
-    It needs the TensorFlow backend, and runs on one device. Memory of
+    It needs the TensorFlow backend; made in the scope of a `tf.distribute` strategy,
+    its replicas share the runs. Memory of
     `meta_gradient="truncated"`: weights, gradients and the optimizer's state (320
     bytes a weight for the default LSTM), times tasks, times `truncation`.
 

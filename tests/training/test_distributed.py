@@ -15,8 +15,8 @@ HERE = pathlib.Path(__file__).parent
 PROGRAM = HERE / "mirrored_run.py"
 MESSAGES = {
     "odd meta-batch": "ValueError: Argument `meta_batch_size` must be a multiple of "
-    r"the number of replicas.*meta_batch_size=5 for 2 replicas \(MirroredStrategy\)\. Pass "
-    "`meta_batch_size=4 or 6`",
+    r"the number of replicas.*meta_batch_size=5 for 2 replicas \(MirroredStrategy\)"
+    r"\. Pass `meta_batch_size=4 or 6`",
     "one task": "meta_batch_size=1 for 2 replicas.* Pass `meta_batch_size=2`",
     "odd runs": "of each of the 2 problems.*meta_batch_size=6.* Pass "
     "`meta_batch_size=4 or 8`",
