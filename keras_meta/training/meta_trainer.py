@@ -53,8 +53,9 @@ class MetaTrainer(LearnedWeights):
 
     It is a `keras.Model`: the progress bar, callbacks, checkpoints, `jit_compile` and
     `steps_per_execution` are Keras' own. It needs the TensorFlow backend; made in the
-    scope of a `tf.distribute` strategy, its replicas share the tasks. A run that was killed goes on bit for bit with `BackupAndRestore`, if
-    `seed` is given and a dataset comes in the same order every time. A dataset whose
+    scope of a `tf.distribute` strategy, its replicas share the tasks. A run that was
+    killed goes on bit for bit with `BackupAndRestore`, if `seed` is given and a
+    dataset comes in the same order every time. A dataset whose
     length is not known (`cardinality()` of a generator) is read to its end in every
     epoch, and Keras warns there that the input ran out; with `steps_per_epoch` it
     starts again where it ends, without a warning.

@@ -1,5 +1,7 @@
 """One meta-step that several replicas take together, each on its share of the tasks."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -18,7 +20,8 @@ def make_train_function(trainer):
     from_dataset = trainer.train_source.is_dataset
 
     def shared_step(data):
-        strategy.run(_step_of_replica, args=(trainer, data))
+        with _sums_ready(trainer.optimizer):
+            strategy.run(_step_of_replica, args=(trainer, data))
 
     def steps(iterator):
         def body(index):
@@ -79,7 +82,7 @@ def _step_of_replica(trainer, data):
     variables, optimizer = trainer.trainable_variables, trainer.optimizer
     changed = [*variables, *optimizer.variables]
     before = [tf.convert_to_tensor(variable.value) for variable in changed]
-    _apply(optimizer, gradients, meta_loss, variables, finite & first_fault, replicas)
+    _apply(optimizer, gradients, meta_loss, variables, finite & first_fault)
     taken = finite & all_finite([variable.value for variable in variables])
     taken &= first_fault
     notes = [
@@ -96,19 +99,30 @@ def _summed(replicas, *nest):
     return tf.nest.pack_sequence_as(nest, flat)
 
 
-def _apply(optimizer, gradients, meta_loss, variables, is_sound, replicas):
+def _apply(optimizer, gradients, meta_loss, variables, is_sound):
     """Lets the outer optimizer step; with zeros in place of unsound gradients.
 
     A branch around the step would be one around messages between replicas, which
     TensorFlow does not allow: what an unsound step changes is put back afterwards.
     """
     gradients = [tf.where(is_sound, g, tf.zeros_like(g)) for g in gradients]
-    # Keras clips each replica's part and then sums the parts. Clipped as a whole
-    # first, an equal part of it is never clipped again.
-    gradients = optimizer._clip_gradients(gradients)
-    parts = [optimizer.scale_loss(replicas.share(g)) for g in gradients]
+    gradients = [optimizer.scale_loss(g) for g in gradients]
     optimizer.scale_loss(meta_loss)
-    optimizer.apply(parts, variables)
+    optimizer.apply(gradients, variables)
+
+
+@contextlib.contextmanager
+def _sums_ready(optimizer):
+    """Keeps an optimizer, while a step is traced, from summing over replicas again.
+
+    Its gradients are sums already. Keras would clip each replica's part by itself,
+    and send all of them a second time.
+    """
+    object.__setattr__(optimizer, "_all_reduce_sum_gradients", list)
+    try:
+        yield
+    finally:
+        object.__delattr__(optimizer, "_all_reduce_sum_gradients")
 
 
 def write_where(strategy, notes):
