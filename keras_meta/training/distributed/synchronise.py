@@ -26,7 +26,7 @@ def rows_of_all(strategy, row):
         rows = strategy.run(lambda: replicas.all(tf.convert_to_tensor(row())[None]))
         return strategy.experimental_local_results(rows)[0]
 
-    return tf.function(exchange, autograph=False)().numpy()
+    return _traced(exchange)().numpy()
 
 
 def gathering_of_runs(trainer):
@@ -49,7 +49,7 @@ def gathering_of_runs(trainer):
         ]
         _write_sums(strategy, replicas, [variable for variable, _ in groups], own)
 
-    return tf.function(lambda: strategy.run(exchange), autograph=False)
+    return _traced(lambda: strategy.run(exchange))
 
 
 def copy_from_chief(trainer):
@@ -71,7 +71,13 @@ def copy_from_chief(trainer):
         told = [tf.where(tf.equal(place, 0), v, tf.zeros_like(v)) for v in values]
         _write_sums(strategy, replicas, variables, told)
 
-    tf.function(lambda: strategy.run(exchange), autograph=False)()
+    _traced(lambda: strategy.run(exchange))()
+
+
+def _traced(function):
+    """Returns the graph of a function without arguments."""
+    # Concrete: of many functions, one for each `fit`, TensorFlow warns as of retraces.
+    return tf.function(function, autograph=False).get_concrete_function()
 
 
 def _write_sums(strategy, replicas, variables, values):
