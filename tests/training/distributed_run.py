@@ -84,7 +84,7 @@ def trained(kind, strategy=None, callbacks=(), **settings):
         meta_batch_size=BATCH,
         steps_per_epoch=STEPS,
         epochs=EPOCHS,
-        validation_tasks=tasks,
+        validation_tasks=tasks if kind == "exact" else None,
         validation_episodes=3,
         callbacks=list(callbacks),
         verbose=0,
