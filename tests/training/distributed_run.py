@@ -67,7 +67,7 @@ def made(kind, strategy=None, outer=None, **settings):
         settings = {"seed": 7, "task_axis": "sequential"} | settings
         trainer = keras_meta.MetaTrainer(
             model,
-            keras_meta.MetaSGD(alpha_init=0.05, seed=0),
+            keras_meta.MetaSGD(alpha_init=0.05),
             meta_gradient=kind,
             batch_statistics="running",
             **settings,

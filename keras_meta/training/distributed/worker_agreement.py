@@ -98,18 +98,23 @@ def _differences(all_facts):
 
 
 def _told(value):
-    text = json.dumps(_without_names(value), sort_keys=True, default=_name)
+    text = json.dumps(_comparable(value), sort_keys=True, default=_name)
     if len(text) <= LONGEST:
         return text
     return f"#{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
 
 
-def _without_names(value):
-    """Returns `value` without the names of objects, which count up in a process."""
+def _comparable(value):
+    """Returns `value` without what may differ inside of objects.
+
+    Names count up in a process; the seeds of layers and optimizers decide where weights
+    start, and all start from the chief's.
+    """
     if isinstance(value, dict):
-        return {k: _without_names(v) for k, v in value.items() if k != "name"}
+        kept = {k: v for k, v in value.items() if k not in ("name", "seed")}
+        return {k: _comparable(v) for k, v in kept.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_names(part) for part in value]
+        return [_comparable(part) for part in value]
     return value
 
 
