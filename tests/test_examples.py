@@ -16,6 +16,10 @@ EXAMPLES = [path for path in FILES if path.name not in SHARED]
 # What each example must print, and the files that it must write.
 SAYS = {
     "clinc150.py": ("pooled, fine-tuned", "table.json"),
+    "distributed_meta_training.py": (
+        "2 workers have ended well",
+        "distributed.kmeta",
+    ),
     "m4_hourly.py": ("pooled, fine-tuned", "table.json"),
     "no_tuning.py": ("skipped, see", "no_tuning.csv"),
     "own_tasks.py": ("after 3 steps on 5 rows", "own_tasks.kmeta"),

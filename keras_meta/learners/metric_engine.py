@@ -5,11 +5,10 @@ import functools
 
 import tensorflow as tf
 
-from keras_meta.training.finite_guard import first_bad_task
-from keras_meta.training.meta_step import MetaStep
+from keras_meta.training.distributed.replicas import ONE
+from keras_meta.training.meta_step import TaskResults, combined
 from keras_meta.training.task_axis import map_tasks
 from keras_meta.training.task_model import TaskModel
-from keras_meta.training.task_reduction import reduce_tasks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +28,8 @@ class MetricEngine:
     metric_names: list
     is_vectorized = False
 
-    def meta_step(self, outer, episodes, seeds, step):
-        """Computes one meta-step on a meta-batch, and changes nothing.
-
-        Args:
-            outer: list of tensors, the weights.
-            episodes: `Episode`, each tensor with leading axis `(num_tasks,)`.
-            seeds: int64 `(num_tasks, 2)`.
-            step: int64 scalar, how many meta-steps were taken.
-
-        Returns:
-            `MetaStep`.
-        """
+    def task_results(self, outer, episodes, seeds, step, replicas=ONE):
+        """Compares and differentiates; see `TaskEngine.task_results`."""
         tracked, gradients, statistics = map_tasks(
             functools.partial(self._task_gradient, outer),
             (episodes, seeds),
@@ -48,14 +37,11 @@ class MetricEngine:
             (self._signature(), _specs(outer), _specs(self.task_model.kept_statistics)),
         )
         losses = tracked["loss"]
-        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
-        return MetaStep(
-            meta_loss,
-            meta_gradients,
-            tracked,
-            [tf.reduce_mean(values, axis=0) for values in statistics],
-            functools.partial(first_bad_task, losses, gradients, seeds),
-        )
+        return TaskResults(losses, gradients, tracked, statistics, seeds, [])
+
+    def combined(self, results, replicas=ONE):
+        """Returns the `MetaStep` of these `TaskResults`."""
+        return combined(self.task_reduction, results, replicas)
 
     def history(self, outer, episodes, seeds, num_steps):
         """Returns loss and metrics of each task, `(num_tasks, 1)`.
@@ -70,12 +56,10 @@ class MetricEngine:
         values = map_tasks(judged, (episodes, seeds), "sequential", self._signature())
         return {name: value[:, tf.newaxis] for name, value in values.items()}
 
-    def keep_statistics(self, statistics):
-        """Writes a meta-step's running statistics into the model."""
-        for variable, value in zip(
-            self.task_model.kept_statistics, statistics, strict=True
-        ):
-            variable.assign(value)
+    def written(self, result, replicas=ONE):
+        """Returns pairs `(variable, value)`: a meta-step's running statistics."""
+        kept = self.task_model.kept_statistics
+        return list(zip(kept, result.statistics, strict=True))
 
     def _signature(self):
         scalar = tf.TensorSpec((), tf.float32)

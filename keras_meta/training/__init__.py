@@ -1,6 +1,7 @@
 """Meta-training: inner loops, meta-gradients and the trainers around them."""
 
 from keras_meta.training.cvar import CVaR
+from keras_meta.training.distributed.local_workers import run_local_workers
 from keras_meta.training.huber import Huber
 from keras_meta.training.long_runs import ES, PES, Truncated
 from keras_meta.training.median import Median
@@ -20,4 +21,5 @@ __all__ = [
     "TrimmedMean",
     "Truncated",
     "report_optimizer",
+    "run_local_workers",
 ]

@@ -8,6 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
+from keras_meta.training.distributed import shared_validation
+from keras_meta.training.distributed.fit_checks import check_optimizer_scope, is_chief
+from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.episodic_step import EpisodicStep
 from keras_meta.training.file_saving import save_atomically
 from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
@@ -47,6 +50,7 @@ class EpisodicModel(EpisodicStep):
         self._trackers = ()
         self.train_source = None
         self.validation_source = None
+        self.validation_episodes = None
         self.meta_batch_size = None
         self._jit_choice = "auto"
         self._steps_choice = None
@@ -55,6 +59,11 @@ class EpisodicModel(EpisodicStep):
         self.data_repeats = True
         self.steps_to_skip = 0
         self.batches_to_pass = 0
+
+    @property
+    def meta_steps_taken(self) -> int:
+        """How many meta-steps were taken."""
+        return int(self.meta_step.value.numpy())
 
     @property
     def losses(self) -> list[Any]:
@@ -103,6 +112,7 @@ class EpisodicModel(EpisodicStep):
             run_eagerly=run_eagerly,
             **kwargs,
         )
+        check_optimizer_scope(self)
         if not self.optimizer.built:  # At once, so that its weights can be loaded.
             self.optimizer.build(self.trainable_variables)
         # In a function: Keras would track the metrics twice.
@@ -152,20 +162,23 @@ class EpisodicModel(EpisodicStep):
             TypeError, ValueError: for tasks that the model cannot learn.
         """
         self._assert_compile_called("fit")
-        callbacks = with_own_callbacks(callbacks)
+        callbacks = with_own_callbacks(self, callbacks)
+        others = {
+            "epochs": check_count("epochs", epochs),
+            "initial_epoch": initial_epoch,
+            "validation_tasks": validation_tasks,
+            "validation_episodes": validation_episodes,
+            "validation_freq": validation_freq,
+        }
         return super().fit(
-            epochs=check_count("epochs", epochs),
-            verbose=verbose,
+            epochs=epochs,
+            verbose=verbose if is_chief(self.distribute_strategy) else 0,
             callbacks=callbacks,
             initial_epoch=initial_epoch,
             shuffle=False,  # The dataset is in the order that the user gave it.
             validation_freq=validation_freq,
             **keras_fit_arguments(
-                self,
-                tasks,
-                meta_batch_size,
-                steps_per_epoch,
-                (validation_tasks, validation_episodes),
+                self, tasks, meta_batch_size, steps_per_epoch, others
             ),
         )
 
@@ -200,6 +213,8 @@ class EpisodicModel(EpisodicStep):
 
     def _evaluate(self, tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs):
         if kwargs.pop("_use_cached_eval_dataset", False):
+            if is_shared(self):
+                return shared_validation.validation_logs(self)
             # Keras' own validation inside `fit`.
             return super().evaluate(_use_cached_eval_dataset=True, **kwargs)
         if kwargs:
@@ -226,7 +241,7 @@ class EpisodicModel(EpisodicStep):
 
     def training_facts(self) -> dict[str, Any]:
         """Returns JSON-able facts on the meta-training so far, for a card."""
-        facts = {**self.loaded_facts, "meta_steps": int(self.meta_step)}
+        facts = {**self.loaded_facts, "meta_steps": self.meta_steps_taken}
         if self.train_source is not None:
             facts["tasks"] = self.train_source.describe()
             facts["meta_batch_size"] = self.meta_batch_size
@@ -262,6 +277,10 @@ class EpisodicModel(EpisodicStep):
         config = keras.saving.deserialize_keras_object(config)
         self.compile(**config)
 
+    def all_runs(self) -> list[Any]:
+        """Returns `[]`: the runs of episodes end with their meta-step."""
+        return []
+
     def _check_trainable(self):
         count = len(self.model.trainable_variables)
         if count != self._num_trainable:
@@ -288,5 +307,6 @@ class EpisodicModel(EpisodicStep):
             aggregation="only_first_replica",
         )
 
-    def _outer_tensors(self):
+    def outer_tensors(self) -> list[tf.Tensor]:
+        """Returns the values of what is learned."""
         return [tf.convert_to_tensor(v.value) for v in self.trainable_variables]

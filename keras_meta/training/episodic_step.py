@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from keras_meta.training.distributed import shared_step, shared_validation
+from keras_meta.training.distributed.replicas import ONE
+from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.finite_guard import all_finite
 from keras_meta.training.task_axis import can_jit, has_accelerator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from keras_meta.training.meta_step import TaskResults
     from keras_meta.training.task_source import TaskSource
 
 # More steps a call than this gain nothing and make callbacks rare.
@@ -26,10 +30,11 @@ class EpisodicStep(keras.Model):
     `EpisodicModel` sets the attributes that this class reads. A learner has:
 
     - `_engine_of(source)`, which returns what computes meta-steps on these tasks: an
-      object with `meta_step(outer, episodes, seeds, step)`, `history(outer, episodes,
-      seeds, num_steps)`, `keep_statistics(statistics)` and `is_vectorized`;
+      object with `task_results(outer, episodes, seeds, step, replicas)`,
+      `combined(results, replicas)`, `history(outer, episodes, seeds, num_steps)`,
+      `written(result, replicas)` and `is_vectorized`;
     - `_predicted(example)`, which returns `(x, y, y_pred)` of one episode;
-    - `_outer_tensors()`, what is learned;
+    - `outer_tensors()`, what is learned;
     - `check_episode(source)`, which raises for tasks that cannot be learned;
     - `evaluation_steps`, int >= 0, the inner steps in validation.
     """
@@ -43,17 +48,12 @@ class EpisodicStep(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Takes one meta-step. `data` is an `Episode` batch, or ignored."""
-        source, outer = self.train_source, self._outer_tensors()
-        first = tf.cast(self.meta_step.value, "int64") * self.meta_batch_size
-        seeds = source.seeds(first + tf.range(self.meta_batch_size, dtype="int64"))
-        engine = self._engine_of(source)
-        result = engine.meta_step(
-            outer,
-            source.episodes(seeds, data),
-            seeds,
-            tf.cast(self.meta_step.value, "int64"),
+        outer = self.outer_tensors()
+        engine = self.engine_of_training()
+        result = engine.combined(self.task_results(outer, data))
+        finite = all_finite(
+            [result.meta_loss, *result.gradients, *result.statistics, *result.runs]
         )
-        finite = all_finite([result.meta_loss, *result.gradients, *result.statistics])
 
         def step():
             self._take_step(engine, outer, result)
@@ -63,20 +63,64 @@ class EpisodicStep(keras.Model):
 
         known = self.non_finite[0] >= 0
         tf.cond(known, _nothing, lambda: tf.cond(finite, step, refuse))
-        return self._track(result.tracked)
+        return self.track(result.tracked)
+
+    def task_results(
+        self, outer: list[tf.Tensor], data: Any, replicas: Any = ONE
+    ) -> TaskResults:
+        """Returns what the tasks of a meta-step say; changes nothing.
+
+        Args:
+            outer: list of tensors, what is meta-learned.
+            data: `Episode` batch of all replicas' tasks, or ignored.
+            replicas: `Replicas`, of which one's own tasks are computed.
+        """
+        source, step = self.train_source, tf.cast(self.meta_step.value, "int64")
+        numbers = step * self.meta_batch_size
+        numbers += tf.range(self.meta_batch_size, dtype="int64")
+        seeds = source.seeds(replicas.own(numbers))
+        if source.is_dataset:
+            data = tf.nest.map_structure(replicas.own, data)
+        return self.engine_of_training().task_results(
+            outer, source.episodes(seeds, data), seeds, step, replicas
+        )
+
+    def engine_of_training(self) -> Any:
+        """Returns what computes meta-steps on the tasks of `fit`."""
+        return self._engine_of(self.train_source)
 
     def test_step(self, data: Any) -> dict[str, tf.Tensor]:
         """Adapts to a batch of validation tasks; tracks the metrics afterwards."""
-        numbers, episodes = data
-        source = self.validation_source
+        return self.track(self.validated(self.validation_source, *data))
+
+    def validated(
+        self, source: TaskSource, numbers: tf.Tensor, episodes: Any
+    ) -> dict[str, tf.Tensor]:
+        """Returns the tasks' loss and metrics after adaptation.
+
+        Args:
+            source: `TaskSource`.
+            numbers: int64 `(num_tasks,)`.
+            episodes: `Episode` batch, or ignored.
+
+        Returns:
+            Dict from name to float32 `(num_tasks,)`.
+        """
         seeds = source.seeds(numbers)
         history = self._engine_of(source).history(
-            self._outer_tensors(),
+            self.outer_tensors(),
             source.episodes(seeds, episodes),
             seeds,
             self.evaluation_steps,
         )
-        return self._track({name: values[:, -1] for name, values in history.items()})
+        return {name: values[:, -1] for name, values in history.items()}
+
+    def make_test_function(self, force: bool = False) -> None:
+        """As Keras'; several replicas share the tasks."""
+        if not is_shared(self):
+            super().make_test_function(force=force)
+        elif force or self.test_function is None:
+            self.test_function = shared_validation.make_test_function(self)
 
     def make_train_function(self, force: bool = False) -> None:
         """Makes the graph of `steps_per_execution` meta-steps.
@@ -87,7 +131,9 @@ class EpisodicStep(keras.Model):
         if self.train_function is not None and not force:
             return
         source, num_steps = self.train_source, self.steps_per_execution
-        if self.run_eagerly or source is None or source.is_dataset:
+        if source is not None and is_shared(self):
+            run = shared_step.make_train_function(self)
+        elif self.run_eagerly or source is None or source.is_dataset:
             super().make_train_function(force=True)
             run = self.train_function
         else:
@@ -148,7 +194,7 @@ class EpisodicStep(keras.Model):
         def history(data, seeds):
             episodes = source.episodes(seeds, data)
             return self._engine_of(source).history(
-                self._outer_tensors(), episodes, seeds, num_steps
+                self.outer_tensors(), episodes, seeds, num_steps
             )
 
         function = tf.function(
@@ -180,11 +226,13 @@ class EpisodicStep(keras.Model):
             seeds, data = source.seeds([0, 1]), pair_of(source.example())
             jit = jit and can_jit(
                 lambda: (
-                    engine.meta_step(
-                        self._outer_tensors(),
-                        source.episodes(seeds, data),
-                        seeds,
-                        tf.constant(0, "int64"),
+                    engine.combined(
+                        engine.task_results(
+                            self.outer_tensors(),
+                            source.episodes(seeds, data),
+                            seeds,
+                            tf.constant(0, "int64"),
+                        )
                     ).gradients
                 )
             )
@@ -251,7 +299,8 @@ class EpisodicStep(keras.Model):
         self.optimizer.apply(gradients, variables)
 
         def keep():
-            engine.keep_statistics(result.statistics)
+            for variable, value in engine.written(result):
+                variable.assign(value)
             self.meta_step.assign_add(1)
 
         def put_back():
@@ -271,7 +320,8 @@ class EpisodicStep(keras.Model):
         step = tf.cast(self.meta_step.value, "int64")
         self.non_finite.assign(tf.stack([step, task]))
 
-    def _track(self, values):
+    def track(self, values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Adds these tasks' values to the means of the epoch; returns the means."""
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return self.get_metrics_result()

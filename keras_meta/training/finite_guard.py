@@ -30,13 +30,14 @@ def first_bad_task(losses, gradients, seeds):
     return tf.where(tf.reduce_any(bad), number, tf.constant(-1, "int64"))
 
 
-def non_finite_message(trainer):
-    """Returns what to tell a user, from what the trainer noted.
+def non_finite_message(trainer, step, task):
+    """Returns what to tell a user.
 
     Args:
         trainer: `EpisodicModel`, whose `cures` say what else may help.
+        step: int, the meta-step that was not finite.
+        task: int, the number of the first task that was not, -1 if all were.
     """
-    step, task = trainer.non_finite.numpy().tolist()
     source = trainer.train_source
     if task < 0:
         culprit = "every task's gradient was finite, but the outer step overflowed"

@@ -1,8 +1,22 @@
 """What `EpisodicModel.fit` settles before Keras' own `fit` runs."""
 
 import keras
+import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
+from keras_meta.training.distributed.fit_checks import (
+    check_outer_optimizer,
+    check_scope,
+    check_shares,
+    has_several_workers,
+    is_chief,
+)
+from keras_meta.training.distributed.replicated_data import for_every_replica
+from keras_meta.training.distributed.synchronise import is_shared
+from keras_meta.training.distributed.worker_agreement import (
+    check_agreement,
+    facts_of,
+)
 from keras_meta.training.fit_callbacks import (
     NonFiniteGuard,
     ResumePoint,
@@ -10,23 +24,56 @@ from keras_meta.training.fit_callbacks import (
 )
 
 DEFAULT_STEPS_PER_EPOCH = 100
+# What writes files; on the chief alone, for workers may share a folder.
+WRITERS = (
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.TensorBoard,
+)
 
 
-def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, validation):
+def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, others):
     """Checks everything, and returns the arguments of `keras.Model.fit` on data.
 
+    Several workers come to one conclusion: all of them raise, or none.
+
     Args:
-        trainer: compiled `EpisodicModel`; gets its `meta_batch_size`.
+        trainer: compiled `EpisodicModel`; gets its `meta_batch_size` and sources.
         tasks, meta_batch_size, steps_per_epoch: as in `EpisodicModel.fit`.
-        validation: tuple `(tasks or None, number of episodes)`.
+        others: dict of the arguments `epochs`, `initial_epoch`, `validation_tasks`,
+            `validation_episodes` and `validation_freq`.
 
     Raises:
         TypeError, ValueError: for what cannot work, before any graph is traced.
     """
-    check_strategy(trainer)
+    settle = _settled
+    if has_several_workers(trainer.distribute_strategy):
+        settle = _settled_by_all_workers
+    settled = settle(trainer, tasks, meta_batch_size, steps_per_epoch, others)
+    with trainer.distribute_strategy.scope():
+        return _prepared(trainer, *settled, others["validation_episodes"])
+
+
+def _settled_by_all_workers(trainer, *arguments):
+    settled, facts, error = None, None, None
+    try:
+        settled = _settled(trainer, *arguments)
+        facts = facts_of(trainer, _told(trainer, *settled, arguments[-1]))
+    except Exception as received:  # Raised below, once the other workers know of it.
+        error = received
+    check_agreement(trainer.distribute_strategy, facts, error)
+    return settled
+
+
+def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, others):
+    """Checks, and returns `(source, validation source, steps_per_epoch)`."""
     # First of all: who calls `fit(x, y)` learns that it takes tasks.
     source = trainer.source_class(tasks, stream=2 * trainer.seed)
+    check_scope(trainer)
     batch = check_count("meta_batch_size", meta_batch_size)
+    check_shares(trainer, source, batch)
+    check_outer_optimizer(trainer)
     if steps_per_epoch is not None:
         check_count("steps_per_epoch", steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
@@ -37,35 +84,67 @@ def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, valida
             source.num_batches(batch) if source.is_dataset else DEFAULT_STEPS_PER_EPOCH
         )
         trainer.check_steps(steps_per_epoch)
-    validation_tasks, episodes = validation
-    check_count("validation_episodes", episodes)
+    check_count("validation_episodes", others["validation_episodes"])
     validation_source = None
-    if validation_tasks is not None:
+    if others["validation_tasks"] is not None:
         validation_source = trainer.source_class(
-            validation_tasks, 2 * trainer.seed + 1, "validation_tasks"
+            others["validation_tasks"], 2 * trainer.seed + 1, "validation_tasks"
         )
         trainer.check_episode(validation_source)
+    return source, validation_source, steps_per_epoch
+
+
+def _told(trainer, source, validation_source, steps_per_epoch, others):
+    """Returns what workers compare of the arguments of `fit`."""
+    return {
+        **others,
+        "meta_batch_size": trainer.meta_batch_size,
+        "steps_per_epoch": steps_per_epoch,
+        "tasks": source.describe(),
+        "validation_tasks": validation_source and validation_source.describe(),
+    }
+
+
+def _prepared(trainer, source, validation_source, steps_per_epoch, episodes):
     trainer.prepare(source)
     trainer.settle_jit(source)
     trainer.train_source = source
     trainer.validation_source = validation_source
+    trainer.validation_episodes = episodes
     trainer.steps_per_execution = trainer.resolved_steps(steps_per_epoch)
     trainer.renew_functions()
     # With a known number of steps a dataset repeats, so that a resumed run finds its
     # place in it by counting.
-    trainer.data_repeats = steps_per_epoch is not None
+    repeat = trainer.data_repeats = steps_per_epoch is not None
+    batch = trainer.meta_batch_size
+    if is_shared(trainer):
+        strategy = trainer.distribute_strategy
+        data = for_every_replica(
+            strategy, source.training_batches(batch, repeat=False), repeat
+        )
+        # The trainer evaluates by itself; Keras is to ask for it.
+        validation_data = validation_source and for_every_replica(
+            strategy, tf.data.Dataset.from_tensors(0), repeat=False
+        )
+    else:
+        data = source.training_batches(batch, repeat)
+        validation_data = validation_source and validation_source.evaluation_batches(
+            batch, episodes
+        )
     return {
-        "x": source.training_batches(batch, trainer.data_repeats),
+        "x": data,
         "steps_per_epoch": steps_per_epoch,
-        "validation_data": validation_source
-        and validation_source.evaluation_batches(batch, episodes),
+        "validation_data": validation_data,
     }
 
 
-def with_own_callbacks(callbacks):
+def with_own_callbacks(trainer, callbacks):
     """Returns the user's callbacks, framed by those that meta-training needs.
 
+    Of several workers only the first, the chief, writes files.
+
     Args:
+        trainer: `EpisodicModel`.
         callbacks: None, a callback, or a list of them.
 
     Raises:
@@ -81,9 +160,12 @@ def with_own_callbacks(callbacks):
                 "Argument `callbacks` must be a list of `keras.callbacks.Callback`. "
                 f"Received: {callback!r}."
             )
+    if not is_chief(trainer.distribute_strategy):
+        callbacks = [c for c in callbacks if not isinstance(c, WRITERS)]
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             mend_backup(callback)
-    resume_point = ResumePoint()
+    resume_point = ResumePoint(saves_in_epochs=any(map(_saves_in_epochs, callbacks)))
     return [
         NonFiniteGuard(),
         resume_point.at_epoch_end,
@@ -92,14 +174,7 @@ def with_own_callbacks(callbacks):
     ]
 
 
-def check_strategy(trainer):
-    """Raises ValueError under a `tf.distribute` strategy with several replicas."""
-    replicas = trainer.distribute_strategy.num_replicas_in_sync
-    if replicas > 1:
-        raise ValueError(
-            f"{type(trainer).__name__} runs on one device: it cannot be made in the "
-            "scope of a "
-            "`tf.distribute` strategy with several replicas. Received: "
-            f"{type(trainer.distribute_strategy).__name__} with {replicas} replicas. "
-            "Make the model and the learner outside of the scope."
-        )
+def _saves_in_epochs(callback):
+    """Whether a callback may save weights other than at the end of an epoch."""
+    frequency = getattr(callback, "save_freq", "epoch")
+    return frequency != "epoch"

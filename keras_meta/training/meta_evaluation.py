@@ -29,7 +29,8 @@ def evaluate_tasks(trainer, tasks, episodes, num_steps, meta_batch_size, seed, v
     source = trainer.source_class(
         tasks, FIRST_EVALUATION_STREAM + checked_task_seed(seed)
     )
-    trainer.prepare(source)
+    with trainer.distribute_strategy.scope():
+        trainer.prepare(source)
     function = trainer.history_function(source, num_steps, batch)
     progress = keras.utils.Progbar(
         episodes, verbose=0 if verbose == 0 else 1, unit_name="task"

@@ -52,9 +52,10 @@ class MetaTrainer(LearnedWeights):
     `MetaSGD()` it is Meta-SGD (Li et al. 2017, arXiv:1707.09835, algorithm 1).
 
     It is a `keras.Model`: the progress bar, callbacks, checkpoints, `jit_compile` and
-    `steps_per_execution` are Keras' own. It needs the TensorFlow backend, and runs on
-    one device. A run that was killed goes on bit for bit with `BackupAndRestore`, if
-    `seed` is given and a dataset comes in the same order every time. A dataset whose
+    `steps_per_execution` are Keras' own. It needs the TensorFlow backend; made in the
+    scope of a `tf.distribute` strategy, its replicas share the tasks. A run that was
+    killed goes on bit for bit with `BackupAndRestore`, if `seed` is given and a
+    dataset comes in the same order every time. A dataset whose
     length is not known (`cardinality()` of a generator) is read to its end in every
     epoch, and Keras warns there that the input ran out; with `steps_per_epoch` it
     starts again where it ends, without a warning.
@@ -243,7 +244,7 @@ class MetaTrainer(LearnedWeights):
             def run(x, y):
                 seed = tf.constant([2 * self.seed, 0], "int64")
                 return engine.adapted_values(
-                    self._outer_tensors(), x, y, seed, num_steps
+                    self.outer_tensors(), x, y, seed, num_steps
                 )
 
             # Inner batches are drawn from a set whose size is known.
@@ -311,7 +312,7 @@ class MetaTrainer(LearnedWeights):
         if self.task_axis != "sequential":
             # Two tasks: `vectorized_map` leaves a single one unconverted.
             vectorize = engine.tasks_vectorize(
-                self._outer_tensors(), pair_of(source.example()), source.seeds([0, 1])
+                self.outer_tensors(), pair_of(source.example()), source.seeds([0, 1])
             )
             if self.task_axis == "vectorize" and not vectorize:
                 raise ValueError(

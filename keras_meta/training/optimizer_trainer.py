@@ -59,13 +59,13 @@ class OptimizerTrainer(LearnedTheta):
     It is a `keras.Model`: progress bar, callbacks, checkpoints and
     `steps_per_execution` are Keras' own; runs are part of a checkpoint, so that a
     killed run goes on bit for bit with `BackupAndRestore`, if `seed` is given. A run
-    whose losses, gradients or weights are no longer finite is left out of the
-    meta-step, counted in the logs (`dropped`, a share), and begun anew. Clip the
-    meta-gradient with the outer optimizer's `global_clipnorm`.
+    that is no longer finite is left out, counted in the logs (`dropped`, a share), and
+    begun anew. Clip the meta-gradient with the outer optimizer's `global_clipnorm`.
 
-    It needs the TensorFlow backend, and runs on one device. Memory of
-    `meta_gradient="truncated"`: weights, gradients and the optimizer's state (320
-    bytes a weight for the default LSTM), times tasks, times `truncation`.
+    It needs the TensorFlow backend; made in the scope of a `tf.distribute` strategy,
+    its replicas share the runs. Memory with `"truncated"`: weights, gradients and the
+    optimizer's state (320 bytes a weight for the default LSTM), times tasks, times
+    `truncation`.
 
     Args:
         optimizer: `LearnedOptimizer` whose theta does not depend on the model, such

@@ -5,11 +5,10 @@ import functools
 import tensorflow as tf
 
 from keras_meta.tasks.task import Episode
-from keras_meta.training.finite_guard import first_bad_task
-from keras_meta.training.meta_step import MetaStep
+from keras_meta.training.distributed.replicas import ONE
+from keras_meta.training.meta_step import TaskResults, combined
 from keras_meta.training.multi_step_loss import step_weights
 from keras_meta.training.task_axis import can_vectorize, map_tasks
-from keras_meta.training.task_reduction import reduce_tasks
 from keras_meta.training.task_run import TaskRun
 
 
@@ -61,17 +60,18 @@ class TaskEngine:
         """bool, whether a meta-batch is one wide computation."""
         return self.task_axis == "vectorize"
 
-    def meta_step(self, outer, episodes, seeds, step):
-        """Computes one meta-step on a meta-batch, and changes nothing.
+    def task_results(self, outer, episodes, seeds, step, replicas=ONE):
+        """Adapts to each task and differentiates; changes nothing.
 
         Args:
             outer: list of tensors, what is meta-learned.
             episodes: `Episode`, each tensor with leading axis `(num_tasks,)`.
             seeds: int64 `(num_tasks, 2)`.
             step: int64 scalar, how many meta-steps were taken.
+            replicas: `Replicas`; `episodes` and `seeds` are one's own.
 
         Returns:
-            `MetaStep`.
+            `TaskResults`.
         """
         weights = step_weights(self.multi_step_loss, self.inner_steps, step)
         function = functools.partial(self._task_gradient, outer, weights)
@@ -80,14 +80,12 @@ class TaskEngine:
         )
         if self.is_vectorized:
             metrics = self._metrics_of(episodes.query_y, metrics)
-        meta_loss, meta_gradients = reduce_tasks(self.task_reduction, losses, gradients)
-        return MetaStep(
-            meta_loss,
-            meta_gradients,
-            {"loss": losses, **metrics},
-            [tf.reduce_mean(values, axis=0) for values in statistics],
-            functools.partial(first_bad_task, losses, gradients, seeds),
-        )
+        tracked = {"loss": losses, **metrics}
+        return TaskResults(losses, gradients, tracked, statistics, seeds, [])
+
+    def combined(self, results, replicas=ONE):
+        """Returns the `MetaStep` of these `TaskResults`."""
+        return combined(self.task_reduction, results, replicas)
 
     def history(self, outer, episodes, seeds, num_steps):
         """Returns the query loss and metrics before the first step and after each.
@@ -155,12 +153,10 @@ class TaskEngine:
             self._gradient_signature(outer),
         )
 
-    def keep_statistics(self, statistics):
-        """Writes a meta-step's running statistics into the model."""
-        for variable, value in zip(
-            self.task_model.kept_statistics, statistics, strict=True
-        ):
-            variable.assign(value)
+    def written(self, result, replicas=ONE):
+        """Returns pairs `(variable, value)`: a meta-step's running statistics."""
+        kept = self.task_model.kept_statistics
+        return list(zip(kept, result.statistics, strict=True))
 
     def _gradient_signature(self, outer):
         scalar = tf.TensorSpec((), tf.float32)

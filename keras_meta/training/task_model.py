@@ -5,6 +5,8 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from keras_meta.training.distributed.whole_loss import whole_losses
+
 BATCH_STATISTICS = ("task", "running")
 KERAS_OWN = "keras"
 
@@ -85,7 +87,9 @@ class TaskModel:
         ) as scope:
             with self._batch_norm_uses_batch(use_batch):
                 y_pred = self.model(x, training=training)
-            loss = tf.cast(self._compute_loss(x=x, y=y, y_pred=y_pred), "float32")
+            with whole_losses():
+                loss = self._compute_loss(x=x, y=y, y_pred=y_pred)
+            loss = tf.cast(loss, "float32")
         return loss, y_pred, self._values_after(scope)
 
     def metric_values(self, y, y_pred):

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import tensorflow as tf
 
 from keras_meta.training.cvar import CVaR
+from keras_meta.training.distributed.replicas import ONE
 from keras_meta.training.huber import Huber
 from keras_meta.training.median import Median
 from keras_meta.training.trimmed_mean import TrimmedMean
@@ -41,7 +42,7 @@ def checked_task_reduction(task_reduction):
     return task_reduction
 
 
-def reduce_tasks(task_reduction, losses, gradients):
+def reduce_tasks(task_reduction, losses, gradients, replicas=ONE):
     """Combines the tasks' losses and gradients.
 
     Gradients are taken task by task (decision 2 of the design); the chain rule makes
@@ -53,18 +54,22 @@ def reduce_tasks(task_reduction, losses, gradients):
 
     Args:
         task_reduction: name or callable.
-        losses: float32 `(meta_batch_size,)`.
-        gradients: list of tensors `(meta_batch_size, ...)`.
+        losses: float32 `(num_tasks,)`, of this replica's tasks: all of the meta-batch,
+            if there is one replica.
+        gradients: list of tensors `(num_tasks, ...)`.
+        replicas: `Replicas`. Reductions other than the mean see the losses of all.
 
     Returns:
-        Tuple `(meta_loss, meta_gradients)`, a scalar and a list.
+        Tuple `(meta_loss, meta_gradients)`, a scalar and a list: shares, whose sum
+        over replicas is the result.
     """
     if isinstance(task_reduction, str):
         if task_reduction == "mean":
-            return tf.reduce_mean(losses), [
-                tf.reduce_mean(g, axis=0) for g in gradients
+            return replicas.share(tf.reduce_mean(losses)), [
+                replicas.share(tf.reduce_mean(g, axis=0)) for g in gradients
             ]
         task_reduction = TASK_REDUCTIONS[task_reduction]()
+    losses = replicas.all(losses)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(losses)
         meta_loss = task_reduction(losses)
@@ -77,6 +82,7 @@ def reduce_tasks(task_reduction, losses, gradients):
             "losses, made of TensorFlow or Keras operations. "
             f"Received: {meta_loss!r}."
         )
-    return meta_loss, [
+    weights = replicas.own(weights)
+    return replicas.share(meta_loss), [
         tf.tensordot(tf.cast(weights, g.dtype), g, axes=1) for g in gradients
     ]

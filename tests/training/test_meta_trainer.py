@@ -230,23 +230,6 @@ def test_importing_the_package_loads_neither_tensorflow_nor_keras_tuner():
     ) in result.stderr
 
 
-def test_several_replicas_are_refused():
-    program = (
-        "import keras, keras_meta, tensorflow as tf\n"
-        "cpu = tf.config.list_physical_devices('CPU')[0]\n"
-        "parts = [tf.config.LogicalDeviceConfiguration()] * 2\n"
-        "tf.config.set_logical_device_configuration(cpu, parts)\n"
-        "with tf.distribute.MirroredStrategy(['CPU:0', 'CPU:1']).scope():\n"
-        "    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])\n"
-        "    trainer = keras_meta.MetaTrainer(model, keras_meta.SGD())\n"
-        "    trainer.compile('sgd', 'mse')\n"
-        "trainer.fit(keras_meta.tasks.Sinusoid())"
-    )
-    assert (
-        "ValueError: MetaTrainer runs on one device: it cannot be made in the scope of"
-    ) in run_python(program).stderr
-
-
 @pytest.mark.slow
 def test_memory_does_not_grow_from_step_to_step(make_trainer, sinusoids):
     """Python's own allocations; less than 50 bytes a meta-step."""

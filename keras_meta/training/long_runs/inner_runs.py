@@ -1,5 +1,6 @@
 """Runs that go on from meta-step to meta-step, each to its own horizon."""
 
+import functools
 import math
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_meta.tasks import counter_random
+from keras_meta.training.distributed.replicas import ONE
 from keras_meta.training.long_runs.runs import Runs
 
 HORIZON_STREAM = 5000  # of a task's seed; the problems draw from lower ones
@@ -17,6 +19,9 @@ class InnerRuns(keras.layers.Layer):
 
     A run that has reached its horizon is replaced by a new one on the next task. The
     first runs end at staggered horizons, so that a meta-batch sees runs of every age.
+
+    With several replicas each has room for all runs and keeps its own up to date;
+    `synchronise.py` brings them together before they are saved.
 
     Args:
         unroll: `RuleUnroll`.
@@ -64,14 +69,18 @@ class InnerRuns(keras.layers.Layer):
         self.number, self.step, self.end = weights("place", [integer] * 3, num_tasks)
         self.built = True
 
-    def values(self):
-        """Returns all variables' values, in the order in which `keep` takes them."""
-        return [tf.convert_to_tensor(v.value) for v in self.weights]
+    def groups(self):
+        """Returns pairs `(variable, how many rows it has for a task)`."""
+        by_run = {id(v) for v in (*self.parameters, *self.state)}
+        particles = self.meta_gradient.particles
+        return [(v, particles if id(v) in by_run else 1) for v in self.weights]
 
-    def keep(self, values):
-        """Writes what `after` returned."""
-        for variable, value in zip(self.weights, values, strict=True):
-            variable.assign(value)
+    def written(self, values, replicas=ONE):
+        """Returns pairs `(variable, what to assign)`, of what `after` returned."""
+        return [
+            (variable, replicas.with_own(variable.value, value, groups))
+            for (variable, groups), value in zip(self.groups(), values, strict=True)
+        ]
 
     def seeds(self, stream, numbers):
         """Returns the seeds of this distribution's tasks, int64 `(num_tasks, 2)`."""
@@ -80,7 +89,7 @@ class InnerRuns(keras.layers.Layer):
             [tf.fill(tf.shape(numbers), stream), numbers * count + index], axis=1
         )
 
-    def begun(self, theta, stream, meta_step, greatest):
+    def begun(self, theta, stream, meta_step, greatest, replicas=ONE):
         """Returns the runs at the start of the next window, new ones where due.
 
         Args:
@@ -88,15 +97,17 @@ class InnerRuns(keras.layers.Layer):
             stream: int64 scalar, the first number of the tasks' seeds.
             meta_step: int64 scalar, how many meta-steps were taken.
             greatest: int64 scalar, no run gets a longer horizon.
+            replicas: `Replicas`.
 
         Returns:
             Tuple `(runs, data, carried, places)`: `Runs`, the problems' data, list of
             tensors, and int64 `(3, num_tasks)`: numbers, steps, ends.
         """
         number, step, end = (
-            tf.convert_to_tensor(v.value) for v in (self.number, self.step, self.end)
+            replicas.own(tf.convert_to_tensor(v.value))
+            for v in (self.number, self.step, self.end)
         )
-        slots = tf.range(self.num_tasks, dtype="int64")
+        slots = replicas.own(tf.range(self.num_tasks, dtype="int64"))
         is_first = end == 0
         due = step >= end
         # Further than any run has come before: no task is trained on twice.
@@ -120,17 +131,18 @@ class InnerRuns(keras.layers.Layer):
 
         due_runs, run_seeds = of_runs(due), of_runs(seeds)
         data, fresh = self.unroll.sampled(run_seeds)
-        parameters = _replaced(due_runs, fresh, self.parameters)
+        of_pairs = functools.partial(replicas.own, groups=self.meta_gradient.particles)
+        parameters = _replaced(due_runs, fresh, self.parameters, of_pairs)
         started = self.unroll.started(theta, fresh)
-        state = _replaced(due_runs, started, self.state)
-        carried = _replaced(
-            due, [tf.zeros(v.shape, v.dtype) for v in self.carried], self.carried
-        )
+        state = _replaced(due_runs, started, self.state, of_pairs)
+        zeros = [tf.zeros(v.shape, v.dtype) for v in self.carried]
+        fresh_carried = [replicas.own(value) for value in zeros]
+        carried = _replaced(due, fresh_carried, self.carried, replicas.own)
         runs = Runs(parameters, state, of_runs(tf.cast(step, "int32")), run_seeds)
         return runs, data, carried, tf.stack([number, step, end])
 
     def after(self, result, places, lost):
-        """Returns the values to `keep` after a window.
+        """Returns the values to write after a window, one for each of `weights`.
 
         Args:
             result: `WindowResult`.
@@ -154,10 +166,10 @@ class InnerRuns(keras.layers.Layer):
         return tf.cast(tf.round(tf.exp(draw)), "int64")
 
 
-def _replaced(due, fresh, variables):
+def _replaced(due, fresh, variables, own):
     values = []
     for new, variable in zip(fresh, variables, strict=True):
-        old = tf.convert_to_tensor(variable.value)
+        old = own(tf.convert_to_tensor(variable.value))
         chosen = tf.reshape(due, [-1, *[1] * (old.shape.rank - 1)])
         values.append(tf.where(chosen, tf.cast(new, old.dtype), old))
     return values

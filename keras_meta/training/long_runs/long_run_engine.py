@@ -4,11 +4,12 @@ import functools
 
 import tensorflow as tf
 
+from keras_meta.training.distributed.replicas import ONE
 from keras_meta.training.finite_guard import first_bad_task
 from keras_meta.training.long_runs.inner_runs import curriculum_horizon
 from keras_meta.training.long_runs.runs import Runs
 from keras_meta.training.long_runs.window import Window
-from keras_meta.training.meta_step import MetaStep
+from keras_meta.training.meta_step import MetaStep, TaskResults
 
 NOISE_STREAMS = 2**41  # apart from the seeds of tasks and of batches
 MAX_PROBLEMS = 2**10
@@ -35,8 +36,11 @@ class LongRunEngine:
         """bool, whether all runs are one wide computation."""
         return all(unroll.task_axis == "vectorize" for unroll in self.unrolls)
 
-    def meta_step(self, outer, episodes, seeds, step):
-        """Computes one meta-step, and changes nothing; see `TaskEngine.meta_step`."""
+    def task_results(self, outer, episodes, seeds, step, replicas=ONE):
+        """Takes the next window of each run; see `TaskEngine.task_results`.
+
+        A run that is no longer finite has loss NaN.
+        """
         settings = self.settings
         theta = dict(zip(self.theta_names, outer, strict=True))
         longest = curriculum_horizon(
@@ -44,15 +48,13 @@ class LongRunEngine:
         )
         values, gradients, kept, numbers = [], [], [], []
         for index, runs in enumerate(settings.all_runs()):
-            begun, data, carried, places = runs.begun(theta, seeds[0, 0], step, longest)
-            count = runs.num_tasks
-            first = (step * MAX_PROBLEMS + index) * count
+            begun, data, carried, places = runs.begun(
+                theta, seeds[0, 0], step, longest, replicas
+            )
+            first = (step * MAX_PROBLEMS + index) * runs.num_tasks
+            draws = replicas.own(first + tf.range(runs.num_tasks, dtype="int64"))
             noise_seeds = tf.stack(
-                [
-                    tf.fill((count,), seeds[0, 0] + NOISE_STREAMS),
-                    first + tf.range(count, dtype="int64"),
-                ],
-                axis=1,
+                [tf.fill(draws.shape, seeds[0, 0] + NOISE_STREAMS), draws], axis=1
             )
             window = Window(
                 runs.unroll,
@@ -67,38 +69,44 @@ class LongRunEngine:
             result = settings.gradient_rule.meta_gradient(window)
             of_tasks = [result.gradients[name] for name in self.theta_names]
             sound = _finite_rows([result.values, *of_tasks])
-            sound &= _finite_runs(result.runs, count)
+            sound &= _finite_runs(result.runs, draws.shape[0])
             values.append(tf.where(sound, result.values, float("nan")))
             gradients.append(of_tasks)
             kept += runs.after(_without(result, sound), places, ~sound)
             numbers.append(runs.seeds(seeds[0, 0], places[0])[:, 1])
         values = tf.concat(values, axis=0)
         gradients = [tf.concat(parts, axis=0) for parts in zip(*gradients, strict=True)]
-        sound = tf.math.is_finite(values)
-        meta_loss, meta_gradients = _mean_of_sound(
-            values, gradients, sound, settings.task_clipnorm
-        )
         numbers = tf.concat(numbers, axis=0)
         task_seeds = tf.stack([tf.fill(tf.shape(numbers), seeds[0, 0]), numbers], 1)
+        return TaskResults(values, gradients, {}, [], task_seeds, kept)
+
+    def combined(self, results, replicas=ONE):
+        """Returns the `MetaStep` of these `TaskResults`: means over sound runs."""
+        values, gradients = results.losses, results.gradients
+        sound = tf.math.is_finite(values)
+        meta_loss, meta_gradients = _mean_of_sound(
+            values, gradients, replicas, self.settings.task_clipnorm
+        )
         tracked = {
             "loss": tf.where(sound, values, meta_loss),
             "dropped": 1.0 - tf.cast(sound, "float32"),
         }
         return MetaStep(
-            meta_loss,
+            replicas.share(meta_loss),
             meta_gradients,
             tracked,
-            kept,
-            functools.partial(first_bad_task, values, gradients, task_seeds),
+            [],
+            results.runs,
+            functools.partial(first_bad_task, values, gradients, results.seeds),
         )
 
-    def keep_statistics(self, statistics):
-        """Writes where the runs stand now."""
-        first = 0
+    def written(self, result, replicas=ONE):
+        """Returns pairs `(variable, value)`: where the runs stand now."""
+        pairs = []
         for runs in self.settings.all_runs():
-            last = first + len(runs.weights)
-            runs.keep(statistics[first:last])
-            first = last
+            values = result.runs[len(pairs) : len(pairs) + len(runs.weights)]
+            pairs += runs.written(values, replicas)
+        return pairs
 
     def history(self, outer, episodes, seeds, num_steps):
         """Returns the losses of new runs, and whether they are not finite.
@@ -156,13 +164,17 @@ def _without(result, sound):
     )
 
 
-def _mean_of_sound(values, gradients, sound, clipnorm):
-    """Returns mean objective and mean gradients of the tasks that are finite.
+def _mean_of_sound(values, gradients, replicas, clipnorm):
+    """Returns the mean objective, and this replica's share of the mean gradients.
 
-    NaN if none is, so that the meta-step is refused.
+    Means of the tasks that are finite; NaN if none is, so that the meta-step is
+    refused.
     """
-    count = tf.reduce_sum(tf.cast(sound, "float32"))
-    mean = tf.reduce_sum(tf.where(sound, values, 0.0)) / count
+    everywhere = replicas.all(values)
+    known = tf.math.is_finite(everywhere)
+    count = tf.reduce_sum(tf.cast(known, "float32"))
+    mean = tf.reduce_sum(tf.where(known, everywhere, 0.0)) / count
+    sound = tf.math.is_finite(values)
     cleaned = []
     for gradient in gradients:
         chosen = tf.reshape(sound, [-1, *[1] * (gradient.shape.rank - 1)])

@@ -32,7 +32,8 @@ def step(runs, greatest=10**6, lost=None):
     )
     result = runs.meta_gradient.meta_gradient(window)
     lost = tf.zeros(runs.num_tasks, "bool") if lost is None else tf.constant(lost)
-    runs.keep(runs.after(result, places, lost))
+    for variable, value in runs.written(runs.after(result, places, lost)):
+        variable.assign(value)
     return places.numpy(), result.losses.numpy()
 
 

@@ -1,0 +1,1 @@
+"""Meta-training on several replicas: devices of a process, or processes."""

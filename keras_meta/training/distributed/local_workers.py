@@ -1,0 +1,115 @@
+"""Starts the workers of a `MultiWorkerMirroredStrategy` on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from keras_meta.tasks.task import check_count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# Seconds that the others have to end by themselves when a worker has ended.
+GRACE = 5.0
+POLL = 0.1
+
+
+def run_local_workers(
+    command: Sequence[str], num_workers: int = 2, max_restarts: int = 3
+) -> int:
+    """Runs a program as several workers on this machine, until all have ended well.
+
+    Each worker gets a `TF_CONFIG` of its own, on free ports of the loopback. If a
+    worker is killed (by the system's out-of-memory killer, say), the others cannot go
+    on without it: all are ended and started again, and the program goes on from its
+    `BackupAndRestore`. A worker that ends with an error is not started again, since it
+    would fail again.
+
+    Args:
+        command: list of str, a program and its arguments, the same for all workers.
+        num_workers: int >= 1. Default 2.
+        max_restarts: int >= 0, how often killed workers are started again. Default 3.
+
+    Returns:
+        int, how often workers had to be started again.
+
+    Raises:
+        ValueError: for arguments out of their range.
+        RuntimeError: if a worker ended with an error, or was killed too often.
+
+    Example:
+
+    >>> import sys
+    >>> from keras_meta.training import run_local_workers
+    >>> run_local_workers([sys.executable, "-c", "import os; os.environ['TF_CONFIG']"])
+    0
+    """
+    check_count("num_workers", num_workers)
+    if isinstance(max_restarts, bool) or not (
+        isinstance(max_restarts, int) and max_restarts >= 0
+    ):
+        raise ValueError(
+            "Argument `max_restarts` must be an int >= 0. "
+            f"Received: max_restarts={max_restarts!r}."
+        )
+    for restarts in range(max_restarts + 1):
+        codes = _run_once(list(command), num_workers)
+        if not any(codes):
+            return restarts
+        told = ", ".join(f"{code} of worker {i}" for i, code in enumerate(codes))
+        if all(code >= 0 for code in codes):
+            raise RuntimeError(
+                f"A worker ended with an error. Received: exit codes {told}. Its own "
+                "message stands above."
+            )
+        print(f"A worker was killed (exit codes {told}).", flush=True)
+    raise RuntimeError(
+        f"Workers were killed more often than max_restarts={max_restarts} allows. "
+        f"Received: exit codes {told}. See whether the machine has enough memory for "
+        f"{num_workers} workers."
+    )
+
+
+def _run_once(command, num_workers):
+    """Returns the workers' exit codes; that of one ended here is 0."""
+    addresses = _free_addresses(num_workers)
+    workers = []
+    for index in range(num_workers):
+        config = {
+            "cluster": {"worker": addresses},
+            "task": {"type": "worker", "index": index},
+        }
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
+        workers.append(subprocess.Popen(command, env=environment))
+    try:
+        while all(worker.poll() in (None, 0) for worker in workers):
+            if all(worker.poll() == 0 for worker in workers):
+                return [0] * num_workers
+            time.sleep(POLL)
+        deadline = time.monotonic() + GRACE
+        while None in [worker.poll() for worker in workers]:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(POLL)
+        return [worker.poll() or 0 for worker in workers]
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+
+
+def _free_addresses(count):
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("localhost", 0))
+        return [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

@@ -1,0 +1,54 @@
+"""Validation at the end of an epoch, each replica on its share of the tasks."""
+
+import tensorflow as tf
+
+from keras_meta.training.distributed.replicas import Replicas
+
+
+def validation_logs(trainer):
+    """Returns the means over the validation tasks, a dict from name to float.
+
+    Args:
+        trainer: `EpisodicModel` in `fit`, in the scope of several replicas.
+    """
+    source, batch = trainer.validation_source, trainer.meta_batch_size
+    totals, done = {}, 0
+    for numbers, data in source.evaluation_batches(batch, trainer.validation_episodes):
+        count = int(tf.shape(numbers)[0])
+        # The last meta-batch is filled up: every replica has a share of it.
+        full = tf.minimum(tf.range(batch), count - 1)
+        numbers, data = tf.nest.map_structure(
+            lambda part, rows=full: tf.gather(part, rows), (numbers, data)
+        )
+        for name, values in trainer.test_function(numbers, data).items():
+            total = tf.reduce_sum(values[:count])
+            totals[name] = totals.get(name, 0.0) + float(total)
+        done += count
+    return {name: total / done for name, total in totals.items()}
+
+
+def make_test_function(trainer):
+    """Returns a function of tasks' numbers and episodes to what each task gives.
+
+    Args:
+        trainer: `EpisodicStep` with its validation source.
+
+    Returns:
+        Function to a dict from name to float32 `(meta_batch_size,)`.
+    """
+    strategy, source = trainer.distribute_strategy, trainer.validation_source
+    replicas = Replicas(strategy.num_replicas_in_sync)
+
+    def of_replica(numbers, data):
+        numbers, data = tf.nest.map_structure(replicas.own, (numbers, data))
+        values = trainer.validated(source, numbers, data)
+        return {name: replicas.all(value) for name, value in values.items()}
+
+    def of_all(numbers, data):
+        values = strategy.run(of_replica, args=(numbers, data))
+        return {
+            name: strategy.experimental_local_results(value)[0]
+            for name, value in values.items()
+        }
+
+    return of_all if trainer.run_eagerly else tf.function(of_all, autograph=False)

@@ -1,0 +1,123 @@
+"""All workers run the same program, or all of them say what differs."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_meta
+from keras_meta.training.distributed.synchronise import rows_of_all
+
+# A worker's facts as JSON must fit. The number is part of what workers agree on: one
+# with another version must be able to say so.
+MAX_BYTES = 8192
+# Longer values are told as the first digits of their SHA-256.
+LONGEST, DIGITS = 48, 12
+
+
+def facts_of(trainer, fit_arguments):
+    """Returns what must be the same on every worker, a dict from name to str.
+
+    Args:
+        trainer: compiled `EpisodicModel`.
+        fit_arguments: dict of JSON-able values.
+    """
+    compiling = trainer.get_compile_config()
+    facts = {
+        "keras_meta": keras_meta.__version__,
+        "TensorFlow": tf.__version__,
+        "Keras": keras.__version__,
+        "class": type(trainer).__name__,
+        **trainer.get_config(),
+        **{f"compile {name}": value for name, value in compiling.items()},
+        **fit_arguments,
+        "shapes of weights": [
+            [list(variable.shape), variable.dtype] for variable in trainer.weights
+        ],
+    }
+    facts.pop("name", None)
+    return {name: _told(value) for name, value in facts.items()}
+
+
+def check_agreement(strategy, facts, error):
+    """Returns if all workers can start alike; else raises on every worker.
+
+    Every worker must call it at the same point, also one that cannot start.
+
+    Args:
+        strategy: `tf.distribute.Strategy` with several workers.
+        facts: what `facts_of` returned.
+        error: None, or the exception that keeps this worker from starting.
+
+    Raises:
+        Exception: `error`, on the worker that it is of.
+        ValueError: if another worker cannot start, or if facts differ.
+    """
+    note = {"facts": facts}
+    if error is not None:
+        note = {"error": f"{type(error).__name__}: {error}"}
+    text = json.dumps(note).encode()
+    if len(text) > MAX_BYTES:
+        kept = json.dumps(note.get("error", "more settings than can be compared"))
+        text = json.dumps({"error": kept[: MAX_BYTES // 8]}).encode()
+    row = np.zeros(MAX_BYTES, "int32")
+    row[: len(text)] = np.frombuffer(text, "uint8")
+    rows = rows_of_all(strategy, lambda: row)
+    # Workers may have several replicas each: all of them said the same.
+    local = len(strategy.extended.worker_devices)
+    notes = [
+        json.loads(bytes(row.astype("uint8")).rstrip(b"\0")) for row in rows[::local]
+    ]
+    if error is not None:
+        raise error
+    for number, note in enumerate(notes):
+        if "error" in note:
+            raise ValueError(
+                f"Worker {number} cannot start, so that no worker does. Received from "
+                f"it: {note['error']}"
+            )
+    differing = _differences([note["facts"] for note in notes])
+    if differing:
+        raise ValueError(
+            "All workers must run the same program with the same versions and "
+            f"settings. Received: {'; '.join(differing)}. Start the same program, "
+            "with the same arguments, on every worker; a seed must be given."
+        )
+
+
+def _differences(all_facts):
+    differing = []
+    for name in dict.fromkeys(name for facts in all_facts for name in facts):
+        values = [facts.get(name, "nothing") for facts in all_facts]
+        if len(set(values)) > 1:
+            told = ", ".join(f"{v} on worker {i}" for i, v in enumerate(values))
+            differing.append(f"{name}: {told}")
+    return differing
+
+
+def _told(value):
+    text = json.dumps(_comparable(value), sort_keys=True, default=_name)
+    if len(text) <= LONGEST:
+        return text
+    return f"#{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
+
+
+def _comparable(value):
+    """Returns `value` without what may differ inside of objects.
+
+    Names count up in a process; the seeds of layers and optimizers decide where weights
+    start, and all start from the chief's.
+    """
+    if isinstance(value, dict):
+        kept = {k: v for k, v in value.items() if k not in ("name", "seed")}
+        return {k: _comparable(v) for k, v in kept.items()}
+    if isinstance(value, (list, tuple)):
+        return [_comparable(part) for part in value]
+    return value
+
+
+def _name(value):
+    """Returns a name for what is not JSON, the same in every process."""
+    return getattr(value, "__qualname__", type(value).__qualname__)

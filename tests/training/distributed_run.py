@@ -1,0 +1,141 @@
+"""A small meta-training, alone or as one of several workers.
+
+`test_distributed_workers.py` starts it. As a program: `python distributed_run.py FOLDER
+[KIND ...] [name=value ...]`; it writes what was learned into the folder.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_meta
+
+STEPS, EPOCHS, BATCH = 2, 3, 4
+LONG_RUNS = {
+    "truncated": "truncated",
+    "pes": keras_meta.training.PES(sigma=0.1),
+}
+
+
+class KilledOnce(keras.callbacks.Callback):
+    """Ends worker 1 in the last epoch, as an out-of-memory killer does, once."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.note = folder / "killed"
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.progress.value.numpy()[0] == EPOCHS - 1 and worker() == 1:
+            if not self.note.exists():
+                self.note.write_text("")
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def worker():
+    """Returns this worker's number, 0 for one that is alone."""
+    config = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))
+    return config["task"]["index"]
+
+
+def made(kind, strategy=None, outer=None, **settings):
+    """Returns a compiled trainer and its tasks, in the strategy's scope if any."""
+    keras.utils.set_random_seed(0)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        outer = outer or keras.optimizers.Adam(0.01, global_clipnorm=0.5)
+        if kind in LONG_RUNS:
+            optimizer = keras_meta.LSTMOptimizer(seed=0, hidden_size=3)
+            trainer = keras_meta.OptimizerTrainer(
+                optimizer, 8, 2, LONG_RUNS[kind], seed=3, **settings
+            )
+            trainer.compile(outer, jit_compile=False, steps_per_execution=1)
+            return trainer, keras_meta.tasks.Quadratic()
+        model = keras.Sequential(
+            [
+                keras.Input((1,)),
+                keras.layers.Dense(4, "tanh", kernel_regularizer="l2"),
+                keras.layers.BatchNormalization(),
+                keras.layers.Dense(1),
+            ]
+        )
+        settings = {"seed": 7, "task_axis": "sequential"} | settings
+        trainer = keras_meta.MetaTrainer(
+            model,
+            keras_meta.MetaSGD(alpha_init=0.05),
+            meta_gradient=kind,
+            batch_statistics="running",
+            **settings,
+        )
+        trainer.compile(outer, "mse", ["mae"], jit_compile=False, steps_per_execution=1)
+    return trainer, keras_meta.tasks.Sinusoid(shots=5, queries=4)
+
+
+def trained(kind, strategy=None, callbacks=(), **settings):
+    """Returns the trainer and the history of a short meta-training."""
+    trainer, tasks = made(kind, strategy, **settings)
+    history = trainer.fit(
+        tasks,
+        meta_batch_size=BATCH,
+        steps_per_epoch=STEPS,
+        epochs=EPOCHS,
+        validation_tasks=tasks if kind == "exact" else None,
+        validation_episodes=3,
+        callbacks=list(callbacks),
+        verbose=0,
+    )
+    return trainer, history.history
+
+
+def values(trainer):
+    """Returns all weights as one array; those of the outer optimizer, too."""
+    variables = [*trainer.weights, *trainer.optimizer.variables]
+    return np.concatenate([np.ravel(v.value.numpy()) for v in variables])
+
+
+def message_of(trainer, tasks, batch):
+    """Returns what `fit` says when it refuses to start."""
+    try:
+        trainer.fit(tasks, batch, steps_per_epoch=1, verbose=0)
+    except ValueError as error:
+        return f"ValueError: {error}"
+    return "no error"
+
+
+def disagreements(strategy):
+    """Returns what is said where worker 1 differs, a dict of str."""
+    other = worker() == 1
+    trainer, tasks = made("exact", strategy, inner_steps=1 + other)
+    said = {"settings": message_of(trainer, tasks, 8 if other else BATCH)}
+    trainer, tasks = made("exact", strategy)
+    said["odd"] = message_of(trainer, tasks, 5 if other else BATCH)
+    if other:
+        keras_meta.__version__ = "9.9"
+    said["version"] = message_of(trainer, tasks, BATCH)
+    return said
+
+
+def main(folder, *kinds):
+    folder = pathlib.Path(folder)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    if kinds == ("disagreements",):
+        said = disagreements(strategy)
+        (folder / f"disagreements {worker()}.json").write_text(json.dumps(said))
+        return
+    for kind in kinds:
+        callbacks = [
+            keras.callbacks.BackupAndRestore(folder / f"backup {kind}"),
+            KilledOnce(folder),
+        ]
+        trainer, history = trained(kind, strategy, callbacks)
+        np.save(folder / f"{kind} {worker()}.npy", values(trainer))
+        (folder / f"{kind} {worker()}.json").write_text(json.dumps(history))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,178 @@
+"""What two replicas of a `MirroredStrategy` do; `test_distributed.py` runs it.
+
+As a program, since a process has its devices once and for all. It prints JSON.
+"""
+
+import contextlib
+import io
+import json
+import sys
+
+import tensorflow as tf
+
+CPU = tf.config.list_physical_devices("CPU")[0]
+HALVES = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(CPU, HALVES)
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
+from distributed_run import LONG_RUNS, made, trained, values  # noqa: E402
+
+import keras_meta  # noqa: E402
+from keras_meta.training.distributed.replicas import Replicas  # noqa: E402
+from keras_meta.training.task_reduction import (  # noqa: E402
+    TASK_REDUCTIONS,
+    reduce_tasks,
+)
+
+STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+SINUSOIDS = keras_meta.tasks.Sinusoid(shots=5, queries=4)
+
+
+def copies_of(trainer):
+    """Returns what each replica holds, but for the places of its own long runs."""
+    variables = [*trainer.weights, *trainer.optimizer.variables]
+    results = [STRATEGY.experimental_local_results(v.value) for v in variables]
+    return [
+        np.concatenate([np.ravel(copy[place].numpy()) for copy in results])
+        for place in range(2)
+    ]
+
+
+def differences(kind, **settings):
+    """Returns how far two replicas end from one device, and from each other."""
+    alone, one_history = trained(kind, **settings)
+    shared, history = trained(kind, STRATEGY, **settings)
+    first, second = copies_of(shared)
+    return {
+        "from one": float(np.abs(values(shared) - values(alone)).max()),
+        "from each other": float(np.abs(first - second).max()),
+        "of logs": max(
+            float(np.abs(np.subtract(history[name], one_history[name])).max())
+            for name in one_history
+        ),
+        "moved": moved(alone, made(kind, **settings)[0]),
+    }
+
+
+def moved(trainer, new):
+    """Returns how far a trainer's learned weights are from those of a new one."""
+    pairs = zip(trainer.trainable_variables, new.trainable_variables, strict=True)
+    return max(float(np.abs(after.numpy() - old.numpy()).max()) for after, old in pairs)
+
+
+def difference_of_reduction(reduction):
+    """Returns the largest difference of meta-loss and gradients to one device's."""
+    generator = np.random.default_rng(0)
+    losses = tf.constant(generator.normal(size=6), "float32")
+    gradients = [tf.constant(generator.normal(size=(6, 3)), "float32")]
+    replicas = Replicas(2)
+
+    def of_replica():
+        loss, [gradient] = reduce_tasks(
+            reduction, replicas.own(losses), [replicas.own(gradients[0])], replicas
+        )
+        return replicas.sum([loss, gradient])
+
+    shared = tf.function(lambda: STRATEGY.run(of_replica), autograph=False)()
+    loss, [gradient] = reduce_tasks(reduction, losses, gradients)
+    pairs = zip(shared, (loss, gradient), strict=True)
+    return max(
+        float(tf.reduce_max(tf.abs(copy - wanted)))
+        for value, wanted in pairs
+        for copy in STRATEGY.experimental_local_results(value)
+    )
+
+
+class Snapshot(keras.callbacks.Callback):
+    """Keeps what the first meta-step led to."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.values = values(self.model)
+
+
+def fault():
+    """Trains on a dataset with one endless loss, in the second meta-batch."""
+    episodes = [
+        [part.numpy() for part in SINUSOIDS.sample(tf.constant([0, i], "int64"))]
+        for i in range(8)
+    ]
+    episodes[7][3] = episodes[7][3] * np.float32(1e30)
+    parts = zip(*episodes, strict=True)
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(np.stack(p) for p in parts))
+    trainer, _ = made("first_order", STRATEGY)
+    first = Snapshot()
+    try:
+        trainer.fit(
+            dataset, 4, steps_per_epoch=2, callbacks=[first], verbose=0, epochs=1
+        )
+    except FloatingPointError as error:
+        changed = np.abs(values(trainer) - first.values).max()
+        steps = trainer.meta_steps_taken
+        return {"message": str(error), "changed": float(changed), "steps": steps}
+    return {"message": "no error"}
+
+
+def message_of(function, *arguments, **settings):
+    try:
+        function(*arguments, **settings)
+    except (ValueError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return "no error"
+
+
+def fit(trainer, tasks=SINUSOIDS, batch=4, scope=None):
+    with scope.scope() if scope else contextlib.nullcontext():
+        trainer.fit(tasks, meta_batch_size=batch, steps_per_epoch=1, verbose=0)
+
+
+def optimizer_outside():
+    outer = keras.optimizers.Adam(0.01)
+    fit(made("first_order", STRATEGY, outer)[0])
+
+
+def model_outside():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with STRATEGY.scope():
+        trainer = keras_meta.MetaTrainer(model, keras_meta.SGD(0.1))
+        trainer.compile("sgd", "mse")
+    fit(trainer)
+
+
+def with_outer(**settings):
+    with STRATEGY.scope():
+        outer = keras.optimizers.Adam(0.01, **settings)
+    fit(made("first_order", STRATEGY, outer)[0])
+
+
+def messages():
+    quadratics = [keras_meta.tasks.Quadratic(), keras_meta.tasks.Quadratic(4)]
+    long_runs = made("truncated", STRATEGY)[0]
+    return {
+        "odd meta-batch": message_of(fit, made("exact", STRATEGY)[0], batch=5),
+        "one task": message_of(fit, made("exact", STRATEGY)[0], batch=1),
+        "odd runs": message_of(fit, long_runs, quadratics, 6),
+        "trainer outside": message_of(fit, made("exact")[0], scope=STRATEGY),
+        "optimizer outside": message_of(optimizer_outside),
+        "model outside": message_of(model_outside),
+        "average": message_of(with_outer, use_ema=True),
+        "accumulated": message_of(with_outer, gradient_accumulation_steps=2),
+    }
+
+
+def main():
+    printed = sys.stdout
+    with contextlib.redirect_stdout(io.StringIO()):
+        results = {
+            "exact": differences("exact", task_axis="vectorize"),
+            "first_order": differences("first_order", task_reduction="cvar"),
+            **{kind: differences(kind) for kind in LONG_RUNS},
+            "reductions": {n: difference_of_reduction(n) for n in TASK_REDUCTIONS},
+            "fault": fault(),
+            "messages": messages(),
+        }
+    print(json.dumps(results), file=printed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Two workers, processes of their own, train as one does; also if one is killed."""
+
+import contextlib
+import importlib.util
+import json
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from keras_meta.training import run_local_workers
+
+HERE = pathlib.Path(__file__).parent
+PROGRAM = HERE / "distributed_run.py"
+spec = importlib.util.spec_from_file_location("distributed_run", PROGRAM)
+distributed_run = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(distributed_run)
+# In this order in one process: worker 1 is killed in the last epoch of the first.
+KINDS = ("pes", "exact")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What two workers wrote, one of which was killed once and started again."""
+    folder = tmp_path_factory.mktemp("workers")
+    with environment():
+        command = [sys.executable, str(PROGRAM), str(folder), *KINDS]
+        restarts = run_local_workers(command)
+    assert restarts == 1
+    assert (folder / "killed").exists()
+    return folder
+
+
+@contextlib.contextmanager
+def environment():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE.parents[1]))
+        patch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_workers_end_where_one_process_does(folder, kind):
+    trainer, history = distributed_run.trained(kind)
+    for worker in (0, 1):
+        learned = np.load(folder / f"{kind} {worker}.npy")
+        # PES divides differences of losses by 2 sigma^2.
+        np.testing.assert_allclose(
+            learned, distributed_run.values(trainer), rtol=0, atol=1e-5
+        )
+        logs = json.loads((folder / f"{kind} {worker}.json").read_text())
+        for name, values in logs.items():
+            # After a restart the history holds the epochs that were left.
+            left = 1 if kind == "pes" else distributed_run.EPOCHS
+            assert len(values) == left
+            np.testing.assert_allclose(values, history[name][-left:], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_only_the_chief_leaves_a_backup_and_removes_it(folder):
+    assert not list(folder.glob("backup*"))
+
+
+@pytest.mark.slow
+def test_workers_that_differ_all_say_so(tmp_path):
+    """Settings, versions, and what one of them cannot start with."""
+    with environment():
+        command = [sys.executable, str(PROGRAM), str(tmp_path), "disagreements"]
+        run_local_workers(command)
+    first, second = (
+        json.loads((tmp_path / f"disagreements {worker}.json").read_text())
+        for worker in (0, 1)
+    )
+    same = "ValueError: All workers must run the same program with the same versions"
+    assert first["settings"] == second["settings"]
+    assert re.match(
+        f"{same}.* Received: inner_steps: 1 on worker 0, 2 on worker 1; .*"
+        "meta_batch_size: 4 on worker 0, 8 on worker 1.*a seed must be given",
+        first["settings"],
+    )
+    assert first["version"] == second["version"]
+    assert 'keras_meta: "0.1.0" on worker 0, "9.9" on worker 1' in first["version"]
+    assert "ValueError: Worker 1 cannot start, so that no worker does." in first["odd"]
+    assert "meta_batch_size=5 for 2 replicas" in first["odd"]
+    assert "meta_batch_size=5 for 2 replicas" in second["odd"]
+    assert "cannot start" not in second["odd"]
+
+
+def test_a_worker_that_ends_with_an_error_is_not_started_again(tmp_path):
+    note = tmp_path / "starts"
+    program = f"import sys; open({str(note)!r}, 'a').write('x'); sys.exit(3)"
+    with pytest.raises(RuntimeError, match="A worker ended with an error.*3 of worker"):
+        run_local_workers([sys.executable, "-c", program], num_workers=1)
+    assert note.read_text() == "x"
+
+
+def test_workers_that_are_killed_again_and_again_are_given_up(tmp_path):
+    program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    with pytest.raises(RuntimeError, match="more often than max_restarts=1 allows"):
+        run_local_workers([sys.executable, "-c", program], 1, max_restarts=1)
+
+
+def test_every_worker_gets_a_place_in_the_cluster(tmp_path):
+    program = (
+        "import json, os, sys; config = json.loads(os.environ['TF_CONFIG']);"
+        "name = config['task']['index'];"
+        "open(os.path.join(sys.argv[1], str(name)), 'w').write(json.dumps(config))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert run_local_workers(command, num_workers=3) == 0
+    configs = [json.loads((tmp_path / str(i)).read_text()) for i in range(3)]
+    assert len(set(configs[0]["cluster"]["worker"])) == 3
+    assert configs[0]["cluster"] == configs[2]["cluster"]
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"num_workers": 0}, "num_workers"),
+        ({"max_restarts": -1}, r"`max_restarts` must be an int >= 0\. Received: .*=-1"),
+    ],
+    ids=str,
+)
+def test_bad_arguments_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        run_local_workers([sys.executable], **settings)
