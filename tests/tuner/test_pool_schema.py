@@ -55,15 +55,15 @@ def set_version(path, **pragmas):
 
 def test_file_says_what_it_is_and_lies_alone(pool):
     header = pool.path.read_bytes()[:100]
-    assert header[60:64] == bytes([0, 0, 0, 1])  # user_version
+    assert header[60:64] == bytes([0, 0, 0, 2])  # user_version
     assert header[68:72] == b"kmep"  # application_id
     assert os.listdir(pool.path.parent) == ["pool.sqlite"]
 
 
 def test_newer_schema_is_refused(pool):
-    set_version(pool.path, user_version=2)
+    set_version(pool.path, user_version=3)
     before = pool.path.read_bytes()
-    message = "newer keras_meta: upgrade keras_meta.*schema version 2,.*up to 1"
+    message = "newer keras_meta: upgrade keras_meta.*schema version 3,.*up to 2"
     with pytest.raises(PoolError, match=message):
         ExperiencePool(pool.path)
     with pytest.raises(PoolError, match=message):
@@ -108,7 +108,7 @@ def test_damage_within_a_cell_is_named(pool, column):
     table = "tasks" if column == "space" else "trials"
     with pool_schema.writing(pool.path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = '[1, '")
-    with pytest.raises(PoolError, match="is damaged.*The fault: malformed JSON"):
+    with pytest.raises(PoolError, match="is damaged.*The fault: malformed row"):
         pool.tasks()
 
 
