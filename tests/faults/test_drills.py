@@ -1,4 +1,4 @@
-"""All drills, at counts that take a minute; `benchmarks/drills.py` has the full ones."""
+"""All drills, at counts for every day; `benchmarks/drills.py` has the full ones."""
 
 import json
 import os
@@ -23,6 +23,7 @@ FORKING = {
     "killed_imports": 20,
     "killed_searches": 8,
     "killed_trainings": 2,
+    "full_disk_trainings": 1,
     "full_disk_saves": 20,
     "full_disk_imports": 10,
     "full_disk_searches": 5,

@@ -184,23 +184,6 @@ def test_reader_sees_one_state_while_another_writes(pool):
     assert pool.num_trials == 4
 
 
-def test_processes_make_and_write_one_pool_at_once(tmp_path, start_python):
-    code = """
-path, name = sys.argv[1:]
-for i in range(20):
-    pool = ExperiencePool(path)
-    assert add(pool, name, 5, first=100 * i).added == 5
-    add(pool, "shared", 5, first=100 * i)
-"""
-    path = tmp_path / "pool.sqlite"
-    processes = [start_python(ADD + code, path, name) for name in "ab"]
-    for process in processes:
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-    counts = {task.name: len(task.trials) for task in ExperiencePool(path).tasks()}
-    assert counts == {"a": 100, "b": 100, "shared": 100}
-
-
 def test_kill_amid_a_big_add_leaves_nothing_of_it(pool, start_python):
     code = """
 pool = ExperiencePool(sys.argv[1])

@@ -17,6 +17,7 @@ import traceback
 from tests.faults.drills import (
     concurrency,
     disks,
+    full_disk_training,
     hostile_paths,
     killed_files,
     killed_runs,
@@ -34,6 +35,7 @@ FORKING = (
     killed_files.killed_imports,
     killed_runs.killed_searches,
     killed_runs.killed_trainings,
+    full_disk_training.full_disk_trainings,
     disks.full_disk_saves,
     disks.full_disk_imports,
     disks.full_disk_searches,
