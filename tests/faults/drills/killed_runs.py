@@ -15,6 +15,7 @@ from tests.faults.drills.searches import run_search
 from tests.training import killed_run
 
 TRIALS = 8
+EPOCHS = 30
 
 
 def killed_searches(folder, count):
@@ -52,22 +53,30 @@ def killed_trainings(folder, count):
         weights = [*trainer.weights, *trainer.optimizer.variables]
         np.savez(place / "weights.npz", *map(np.asarray, weights))
 
+    def has_backup(place):
+        return any((place / "backup").glob("*"))
+
+    killed_run.EPOCHS = EPOCHS  # Most of a short run goes to compiling.
     (folder / "whole").mkdir()
-    duration = run_forked(lambda: train(folder / "whole"))
+    duration = run_forked(
+        lambda: train(folder / "whole"), lambda: has_backup(folder / "whole")
+    )
     expected = _weights(folder / "whole")
-    for number, moment in enumerate(moments(duration, count, seed=5)):
+    for number, moment in enumerate(moments(0.8 * duration, count, seed=5)):
         place = folder / f"{number}"
         place.mkdir()
-        killed = killed_at(lambda place=place: train(place), moment)
-        begun = any((place / "backup").glob("*")) and killed
+        # One in five at any moment, the others once there is a backup.
+        begun = None if number % 5 == 4 else lambda place=place: has_backup(place)
+        killed = killed_at(lambda place=place: train(place), moment, begun)
+        begun = killed and has_backup(place)
         run_forked(lambda place=place: train(place))
         again = _weights(place)
         assert len(again) == len(expected) > 2
         for value, right in zip(again, expected, strict=True):
             np.testing.assert_array_equal(value, right)
         shutil.rmtree(place)
-        what = "from its backup" if begun else "from the start"
-        drill.record(f"went on {what}, bit for bit as undisturbed")
+        what = "went on from its backup" if begun else "began again"
+        drill.record(f"{what if killed else 'had ended'}, bit for bit as undisturbed")
     return drill
 
 
