@@ -4,6 +4,7 @@ Nothing of TensorFlow may have run in the process that calls these: it forks.
 """
 
 import json
+import random
 import shutil
 
 import numpy as np
@@ -62,21 +63,23 @@ def killed_trainings(folder, count):
         lambda: train(folder / "whole"), lambda: has_backup(folder / "whole")
     )
     expected = _weights(folder / "whole")
-    for number, moment in enumerate(moments(0.8 * duration, count, seed=5)):
-        place = folder / f"{number}"
+    drawn = random.Random(5)
+    while drill.count < count:
+        place = folder / f"{drill.count}"
         place.mkdir()
         # One in five at any moment, the others once there is a backup.
-        begun = None if number % 5 == 4 else lambda place=place: has_backup(place)
+        begun = None if drill.count % 5 == 4 else lambda place=place: has_backup(place)
+        moment = drawn.uniform(0.0, 0.7 * duration)
         killed = killed_at(lambda place=place: train(place), moment, begun)
-        begun = killed and has_backup(place)
-        run_forked(lambda place=place: train(place))
+        what = "went on from its backup" if has_backup(place) else "began again"
+        if killed:  # Else it had ended before: another moment is drawn.
+            run_forked(lambda place=place: train(place))
+            drill.record(f"{what}, bit for bit as undisturbed")
         again = _weights(place)
         assert len(again) == len(expected) > 2
         for value, right in zip(again, expected, strict=True):
             np.testing.assert_array_equal(value, right)
         shutil.rmtree(place)
-        what = "went on from its backup" if begun else "began again"
-        drill.record(f"{what if killed else 'had ended'}, bit for bit as undisturbed")
     return drill
 
 
