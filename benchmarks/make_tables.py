@@ -14,6 +14,7 @@ import re
 import sys
 
 import accuracy_tables
+import fault_tables
 import meta_adam_tables
 import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
@@ -193,6 +194,7 @@ TABLES = {
     "lcbench_pasts": search_tables.lcbench_pasts,
     "pool_scale": search_tables.pool_scale,
     "personalisation": accuracy_tables.personalisation,
+    "drills": fault_tables.drills,
 }
 
 

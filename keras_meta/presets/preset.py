@@ -121,7 +121,13 @@ class Preset:
             group: [arrays[f"{i:03d}"] for i in range(len(arrays))]
             for group, arrays in lists.items()
         }
-        preset = cls(card, theta, **ordered)
+        try:
+            preset = cls(card, theta, **ordered)
+        except PresetError as error:
+            raise PresetError(
+                f"The preset file {str(path)!r} contradicts itself: {error} Get the "
+                "file again."
+            ) from error
         preset.source = str(path)
         return preset
 
@@ -226,7 +232,8 @@ class Preset:
             A `keras.Model`, not compiled by keras_meta.
 
         Raises:
-            PresetError: if the preset has no model, or if it cannot be built.
+            PresetError: if the preset has no model, if it cannot be built, or if its
+                weights are larger than those that are stored.
         """
         if "model" not in self.card:
             raise PresetError(
@@ -234,7 +241,9 @@ class Preset:
                 "yourself and call `preset.initialize(model)`. "
                 f"Received the card keys {sorted(self.card)}."
             )
-        return self.initialize(build_model(self.card["model"]))
+        stored = (*self.initialization, *self.non_trainable)
+        num_stored = sum(np.size(value) for value in stored)
+        return self.initialize(build_model(self.card["model"], num_stored))
 
     def _matched(self, key, variables):
         """Pairs variables with arrays, or raises and lists what differs."""

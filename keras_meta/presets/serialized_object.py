@@ -13,6 +13,7 @@ import keras
 
 from keras_meta.presets.card import PresetError
 from keras_meta.presets.later_settings import for_this_keras
+from keras_meta.presets.model_sizes import built_within
 
 # Values that Keras wraps into `class_name` and `config`; all are plain data.
 DATA_CLASSES = frozenset(
@@ -40,6 +41,7 @@ KERAS_REFUSED = frozenset(
     "FlaxLayer IndexLookup IntegerLookup JaxLayer Lambda StringLookup TFSMLayer "
     "TextVectorization TorchModuleWrapper".split()
 )
+MAX_REASON = 400  # Characters.
 
 
 def build_optimizer(serialized, overrides):
@@ -81,21 +83,26 @@ def build_optimizer(serialized, overrides):
     return _deserialize(serialized, "optimizer")
 
 
-def build_model(serialized):
+def build_model(serialized, num_stored):
     """Builds a model, with new weights, from its serialized form.
 
     Args:
         serialized: dict, what `keras.saving.serialize_keras_object(model)` gave.
+        num_stored: int, the values that are stored for its weights: no more memory
+            is taken, but for a few.
 
     Returns:
         A `keras.Model`.
 
     Raises:
         PresetError: if the config names something that is refused, if building
-            fails, or if the object is not a model.
+            fails, if the weights are larger than what is stored, or if the object is
+            not a model.
     """
     _check_names(serialized)
-    model = _deserialize(copy.deepcopy(serialized), "model")
+    model = built_within(
+        lambda: _deserialize(copy.deepcopy(serialized), "model"), num_stored
+    )
     if not isinstance(model, keras.Model):
         raise PresetError(
             "The preset's `model` must describe a `keras.Model`. "
@@ -126,8 +133,8 @@ def build_values(serialized, what):
     # Whatever a constructor raises on a bad config, the caller gets one error.
     except Exception as error:
         raise PresetError(
-            f"Could not build the preset's {what}: {type(error).__name__}: {error} If "
-            "an object is your own, register it with "
+            f"Could not build the preset's {what}: {_reason(error)} If an object "
+            "is your own, register it with "
             "`keras.saving.register_keras_serializable()`, and import its module first."
         ) from error
 
@@ -141,8 +148,17 @@ def _deserialize(serialized, what):
     except Exception as error:
         raise PresetError(
             f"Could not build the preset's {what} {serialized['class_name']!r} from "
-            f"its config: {type(error).__name__}: {error}"
+            f"its config: {_reason(error)} Get the file again, or use the Keras that "
+            "its card's `created_with` names."
         ) from error
+
+
+def _reason(error):
+    """Returns what an error says at its root: Keras puts a config before it."""
+    text = str(error).rpartition("Exception encountered: ")[2].strip()
+    if len(text) > MAX_REASON:
+        text = f"{text[:MAX_REASON]}..."
+    return f"{type(error).__name__}: {text}{'' if text.endswith('.') else '.'}"
 
 
 def _check_names(value):

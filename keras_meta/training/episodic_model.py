@@ -231,13 +231,13 @@ class EpisodicModel(EpisodicStep):
         self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
     ) -> None:
         """As Keras'; a file appears whole or not at all, also if killed."""
-        save_atomically(super().save, filepath, overwrite, kwargs)
+        save_atomically(super().save, self, filepath, overwrite, kwargs)
 
     def save_weights(
         self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
     ) -> None:
         """As Keras'; the file appears whole or not at all, also if killed."""
-        save_atomically(super().save_weights, filepath, overwrite, kwargs)
+        save_atomically(super().save_weights, self, filepath, overwrite, kwargs)
 
     def training_facts(self) -> dict[str, Any]:
         """Returns JSON-able facts on the meta-training so far, for a card."""

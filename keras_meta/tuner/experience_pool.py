@@ -7,17 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from keras_meta.tuner.pool_computed import read_computed, save_computed
 from keras_meta.tuner.pool_import import import_folder
-from keras_meta.tuner.pool_records import ImportReport, PastTask
-from keras_meta.tuner.pool_rows import (
-    merge_trials,
-    read_computed,
+from keras_meta.tuner.pool_reading import (
+    count_tasks,
+    count_trials,
     read_tasks,
-    save_computed,
-    save_task,
-    stored_direction,
     write_lines,
 )
+from keras_meta.tuner.pool_records import ImportReport, PastTask
+from keras_meta.tuner.pool_rows import merge_trials, save_task, stored_direction
 from keras_meta.tuner.pool_schema import PoolError, prepare_pool, reading, writing
 from keras_meta.tuner.project_objective import split_objective, told_direction
 from keras_meta.tuner.record_checks import (
@@ -252,7 +251,7 @@ class ExperiencePool:
     @property
     def num_trials(self) -> int:
         """int, the number of trials of all tasks."""
-        return self._count("trials")
+        return self._count(count_trials)
 
     def export(self, file: str | os.PathLike | TextIO) -> int:
         """Writes the trials as JSON lines: one trial a line, with its task's facts.
@@ -316,7 +315,7 @@ class ExperiencePool:
         self._closed = True
 
     def __len__(self) -> int:
-        return self._count("tasks")
+        return self._count(count_tasks)
 
     def __bool__(self) -> bool:
         return True  # A pool without tasks is a pool.
@@ -330,10 +329,10 @@ class ExperiencePool:
     def __repr__(self) -> str:
         return f"ExperiencePool({str(self.path)!r}, read_only={self.read_only})"
 
-    def _count(self, table):
+    def _count(self, count):
         self._check()
         with reading(self.path) as connection:
-            return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            return count(connection)
 
     def _check(self, writes=False):
         if self._closed:

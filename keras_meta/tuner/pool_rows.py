@@ -1,4 +1,4 @@
-"""Writes tasks and trials to the rows of an experience pool, and reads them."""
+"""Writes tasks and trials to the rows of an experience pool."""
 
 import collections
 import dataclasses
@@ -7,7 +7,13 @@ import json
 import os
 import time
 
-from keras_meta.tuner.pool_records import PastTask, PastTrial
+from keras_meta.tuner.pool_reading import stored_trial, stored_trials
+from keras_meta.tuner.pool_seals import (
+    TASK_CELLS,
+    UNSEALED,
+    check_seal,
+    seal_task,
+)
 from keras_meta.tuner.space_config import merged_space
 from keras_meta.tuner.trial_matching import (
     NEWER,
@@ -21,7 +27,6 @@ from keras_meta.tuner.trial_matching import (
 
 COLUMNS = 'trial_id, "values", status, score, best_step, seconds, message, metrics'
 MAX_LOOKUPS = 400  # Of SQLite's variables in one statement.
-MAX_COMPUTED = 8
 
 
 def save_task(connection, task):
@@ -39,12 +44,11 @@ def save_task(connection, task):
         ValueError: if the pool has a task of this name with another objective.
     """
     row = connection.execute(
-        "SELECT id, space, objective, direction FROM tasks WHERE name = ?",
-        (task.name,),
+        f"SELECT seal, {TASK_CELLS} FROM tasks WHERE name = ?", (task.name,)
     ).fetchone()
     description = None if task.description is None else _json(task.description)
     if row is None:
-        return connection.execute(
+        task_id = connection.execute(
             "INSERT INTO tasks (name, source, space, objective, direction, "
             "description, created) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -57,7 +61,11 @@ def save_task(connection, task):
                 time.time(),
             ),
         ).lastrowid
-    task_id, space, objective, direction = row
+        connection.execute("UPDATE totals SET tasks = tasks + 1")
+        seal_task(connection, task_id)
+        return task_id
+    check_seal(*row)
+    _, task_id, _, _, space, objective, direction, *_ = row
     if (objective, direction) != (task.objective, task.direction):
         raise ValueError(
             f"The pool's task {task.name!r} has the objective {objective!r} "
@@ -74,6 +82,7 @@ def save_task(connection, task):
             task_id,
         ),
     )
+    seal_task(connection, task_id)
     return task_id
 
 
@@ -118,7 +127,7 @@ def find_search(connection, task, copies=True):
     ).fetchall()
     most, found = 0, None
     for task_id, name, source in rows:
-        stored = _stored_trials(connection, task_id)
+        stored = stored_trials(connection, task_id)
         moved = source is None or not os.path.exists(source)
         if source == task.source:
             likeness = same_search(stored, seen)
@@ -184,6 +193,7 @@ def merge_trials(connection, task_id, trials, positions=None):
         row_id, position = same.pop()
         used.add(row_id)
         if trial.seconds is not None or place not in (None, position):
+            stored_trial(connection, row_id)  # Raises if the row is damaged.
             moved.append((place, trial.seconds, row_id))
     added, updated = [], []
     for trial, key, place in left:
@@ -198,122 +208,33 @@ def merge_trials(connection, task_id, trials, positions=None):
             used.add(row_id)
     connection.executemany(
         "UPDATE trials SET position = coalesce(?, position), "
-        "seconds = coalesce(seconds, ?) WHERE id = ?",
+        f"seconds = coalesce(seconds, ?), seal = '{UNSEALED}' WHERE id = ?",
         moved,
     )
     connection.executemany(
         "UPDATE trials SET position = coalesce(?, position), content = ?, "
         'trial_id = ?, "values" = ?, status = ?, score = ?, best_step = ?, '
-        "seconds = coalesce(?, seconds), message = ?, metrics = ? WHERE id = ?",
+        "seconds = coalesce(?, seconds), message = ?, metrics = ?, "
+        f"seal = '{UNSEALED}' WHERE id = ?",
         updated,
     )
     connection.executemany(
-        f"INSERT INTO trials (task, position, content, {COLUMNS}) "
-        f"VALUES ({', '.join('?' * 11)})",
+        f"INSERT INTO trials (task, position, content, {COLUMNS}, seal) "
+        f"VALUES ({', '.join('?' * 11)}, '{UNSEALED}')",
         added,
     )
+    seal_task(connection, task_id, len(added))
     return len(added), len(updated), len(trials) - len(added) - len(updated)
-
-
-def read_tasks(connection, objective=None, direction=None):
-    """Reads tasks with their trials, in the order in which they were written.
-
-    Args:
-        connection: `sqlite3.Connection` within a transaction.
-        objective: str, only tasks of this objective. Default: all.
-        direction: `"min"` or `"max"`, only tasks of this direction. Default: both.
-
-    Yields:
-        `PastTask`.
-    """
-    tasks = connection.execute(
-        "SELECT id, name, source, space, objective, direction, description "
-        "FROM tasks WHERE (?1 IS NULL OR objective = ?1) "
-        "AND (?2 IS NULL OR direction = ?2) ORDER BY id",
-        (objective, direction),
-    ).fetchall()
-    for task_id, name, source, space, objective, direction, description in tasks:
-        trials = connection.execute(
-            f"SELECT {COLUMNS} FROM trials WHERE task = ? ORDER BY position, id",
-            (task_id,),
-        )
-        yield PastTask(
-            name=name,
-            source=source,
-            space=json.loads(space),
-            objective=objective,
-            direction=direction,
-            description=None if description is None else json.loads(description),
-            trials=list(map(_trial, trials)),
-        )
-
-
-def write_lines(connection, file):
-    """Writes one line of JSON for each trial, with the facts of its task.
-
-    Args:
-        connection: `sqlite3.Connection` within a transaction.
-        file: text file that is open for writing.
-
-    Returns:
-        int, the number of lines.
-    """
-    count = 0
-    for task in read_tasks(connection):
-        facts = {
-            "task": task.name,
-            "source": task.source,
-            "objective": task.objective,
-            "direction": task.direction,
-            "description": task.description,
-            "space": task.space,
-        }
-        for trial in task.trials:
-            file.write(json.dumps(facts | dataclasses.asdict(trial)) + "\n")
-        count += len(task.trials)
-    return count
-
-
-def read_computed(connection, key):
-    """Returns the bytes stored under a key, or None."""
-    row = connection.execute(
-        "SELECT value FROM computed WHERE key = ?", (key,)
-    ).fetchone()
-    return row and row[0]
-
-
-def save_computed(connection, key, value):
-    """Stores bytes under a key; what was stored last stays, `MAX_COMPUTED` of it."""
-    connection.execute("DELETE FROM computed WHERE key = ?", (key,))
-    connection.execute("INSERT INTO computed (key, value) VALUES (?, ?)", (key, value))
-    connection.execute(
-        "DELETE FROM computed WHERE id NOT IN "
-        "(SELECT id FROM computed ORDER BY id DESC LIMIT ?)",
-        (MAX_COMPUTED,),
-    )
 
 
 def _matching_row(connection, by_id, used, trial):
     """Returns the row that a trial of another content goes on from, if any."""
     for row_id in by_id.get(trial.trial_id, ()):
         if row_id not in used:
-            row = connection.execute(
-                f"SELECT {COLUMNS} FROM trials WHERE id = ?", (row_id,)
-            ).fetchone()
-            relation = compare_trials(_trial(row), trial)
+            relation = compare_trials(stored_trial(connection, row_id), trial)
             if relation != OTHER:
                 return row_id, relation
     return None, OTHER
-
-
-def _stored_trials(connection, task_id):
-    """Returns a task's trials that have an id, each with its content key."""
-    rows = connection.execute(
-        f"SELECT content, {COLUMNS} FROM trials WHERE task = ? "
-        "AND trial_id IS NOT NULL ORDER BY position, id",
-        (task_id,),
-    )
-    return [(_trial(cells), content) for content, *cells in rows]
 
 
 def _cells(trial):
@@ -326,20 +247,6 @@ def _cells(trial):
         trial.seconds,
         trial.message,
         _json(trial.metrics),
-    )
-
-
-def _trial(cells):
-    trial_id, values, status, score, best_step, seconds, message, metrics = cells
-    return PastTrial(
-        values=json.loads(values),
-        score=score,
-        status=status,
-        trial_id=trial_id,
-        best_step=best_step,
-        seconds=seconds,
-        message=message,
-        metrics=json.loads(metrics),
     )
 
 

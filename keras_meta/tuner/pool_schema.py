@@ -6,14 +6,16 @@ log beside it.
 """
 
 import contextlib
-import json
 import os
 import sqlite3
 import time
 import urllib.parse
 
+from keras_meta.tuner.pool_reading import is_intact
+from keras_meta.tuner.pool_seals import NEW_COLUMNS, TOTALS, add_seals, is_sealed
+
 APPLICATION_ID = int.from_bytes(b"kmep", "big")  # In the header of every pool.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 60.0  # How long a writer waits for another one.
 RETRY_SECONDS = 0.05
 
@@ -50,8 +52,17 @@ SCHEMA = (
     "CREATE INDEX trials_in_order ON trials (task, position, id)",
     "CREATE INDEX trials_by_content ON trials (content)",
     "CREATE INDEX tasks_by_source ON tasks (source)",
+    *NEW_COLUMNS,
+    *TOTALS,
 )
+# Nothing else may be in a pool: a view or a trigger would be run.
+NAMES = ("computed", "sqlite_sequence", "tasks", "totals", "trials")
 
+MAX_FAULT = 300  # Characters.
+DAMAGED = (
+    "is damaged. It was left as it is: restore it from a copy, or import the projects "
+    "into a new file"
+)
 # SQLite's words, and what they mean to a user of a pool.
 FAULTS = (
     (
@@ -59,11 +70,7 @@ FAULTS = (
         "is not an experience pool but another kind of file. It was left as it is: "
         "pass another path",
     ),
-    (
-        "malformed",
-        "is damaged. It was left as it is: restore it from a copy, or import the "
-        "projects into a new file",
-    ),
+    ("malformed", DAMAGED),
     (
         "readonly",
         "cannot be written, and was not changed: ask for the right to write the "
@@ -192,6 +199,9 @@ def writing(path):
         # Before the lock: a foreign file is not written to, not even that.
         _check_header(connection, path)
         with _transaction(connection, "BEGIN IMMEDIATE"):
+            if not is_sealed(connection):
+                add_seals(connection, is_intact)
+                connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             yield connection
 
 
@@ -200,12 +210,10 @@ def _explained(path):
     """Turns SQLite's errors into one that says what to do."""
     try:
         yield
-    except (sqlite3.Error, json.JSONDecodeError) as error:
-        # A cell that is not JSON is damage that SQLite cannot see.
-        text = str(error) if isinstance(error, sqlite3.Error) else "malformed JSON"
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        text = str(error)[:MAX_FAULT]
         meaning = next(
-            (words for sign, words in FAULTS if sign in text.lower()),
-            "could not be used",
+            (words for sign, words in FAULTS if sign in text.lower()), DAMAGED
         )
         raise PoolError(
             f"The experience pool {str(path)!r} {meaning}. The fault: {text}."
@@ -310,4 +318,16 @@ def _check_header(connection, path):
             f"The experience pool {str(path)!r} was written by a newer keras_meta: "
             f"upgrade keras_meta to use it. Received: schema version {version}, this "
             f"keras_meta uses up to {SCHEMA_VERSION}."
+        )
+    foreign = connection.execute(
+        "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+        f"OR (type = 'table' AND name NOT IN ({', '.join('?' * len(NAMES))})) "
+        "OR upper(sql) LIKE '%VIRTUAL%' OR upper(sql) LIKE '% AS%(%' LIMIT 1",
+        NAMES,
+    ).fetchone()
+    if foreign is not None:
+        raise PoolError(
+            f"The experience pool {str(path)!r} holds what no pool holds, and was left "
+            "as it is: restore it from a copy, or import the projects into a new file. "
+            f"Received: the {foreign[0]} {foreign[1]!r}."
         )

@@ -172,7 +172,9 @@ def _intact(path, read, skipped):
 
 
 def _read_json(path):
-    information = os.stat(path)
+    information = os.lstat(path)
+    if stat.S_ISLNK(information.st_mode):
+        raise ValueError("it is a link: links are not followed")
     if not stat.S_ISREG(information.st_mode):
         raise ValueError("not a regular file")
     if information.st_size > MAX_JSON_BYTES:
@@ -180,9 +182,19 @@ def _read_json(path):
             f"it has {information.st_size} bytes, at most {MAX_JSON_BYTES} are read"
         )
     with open(path, "rb") as file:
-        content = json.loads(file.read(information.st_size))
+        text = file.read(information.st_size)
+    content = json.loads(text, object_pairs_hook=_without_doubles)
     if not isinstance(content, dict):
         raise ValueError(f"a JSON object was expected, not {type(content).__name__}")
+    return content
+
+
+def _without_doubles(pairs):
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        double = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {double[:80]!r} stands twice in an object")
     return content
 
 

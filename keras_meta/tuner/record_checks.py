@@ -80,7 +80,7 @@ def checked_trial(trial):
         trial_id=_text(given.get("trial_id")),
         best_step=_step("best_step", given.get("best_step")),
         seconds=_seconds(given.get("seconds")),
-        message=message and _text(message)[-MAX_MESSAGE:],
+        message=_text(message)[-MAX_MESSAGE:] if message else None,
         metrics=_metrics(given.get("metrics") or {}),
     )
 

@@ -109,7 +109,7 @@ def test_real_lambda_layer_is_not_executed():
     )
     serialized = keras.saving.serialize_keras_object(model)
     with pytest.raises(PresetError, match="class_name='Lambda'"):
-        build_model(serialized)
+        build_model(serialized, 100)
 
 
 def test_ops_regularizers_and_registered_layers_are_built():
@@ -118,7 +118,7 @@ def test_ops_regularizers_and_registered_layers_are_built():
         2, activation=keras.activations.gelu, kernel_regularizer="l2"
     )
     model = keras.Model(x, keras.ops.tanh(y(x) * 2.0 + 1.0))
-    again = build_model(keras.saving.serialize_keras_object(model))
+    again = build_model(keras.saving.serialize_keras_object(model), 100)
     again.set_weights(model.get_weights())
     batch = keras.random.normal((4, 3), seed=1)
     difference = keras.ops.max(keras.ops.abs(again(batch) - model(batch)))
@@ -128,7 +128,7 @@ def test_ops_regularizers_and_registered_layers_are_built():
 def test_what_is_no_model_is_refused():
     serialized = keras.saving.serialize_keras_object(keras.layers.Dense(2))
     with pytest.raises(PresetError, match="must describe a `keras.Model`.*Dense"):
-        build_model(serialized)
+        build_model(serialized, 100)
 
 
 def test_bad_config_gives_one_error(preset):
@@ -143,7 +143,7 @@ def test_keras_own_safe_mode_is_a_second_wall(monkeypatch):
     )
     monkeypatch.setattr(serialized_object, "_check_names", lambda value: None)
     with pytest.raises(PresetError, match="Could not build the preset's model.*safe"):
-        build_model(keras.saving.serialize_keras_object(model))
+        build_model(keras.saving.serialize_keras_object(model), 100)
 
 
 def newer_model(setting):
@@ -163,13 +163,13 @@ def newer_model(setting):
 def test_a_model_of_a_later_keras_is_built_where_its_new_settings_are_null():
     serialized = newer_model(None)
     before = copy.deepcopy(serialized)
-    assert build_model(serialized).output_shape == (None, 2)
+    assert build_model(serialized, 100).output_shape == (None, 2)
     assert serialized == before
 
 
 def test_a_new_setting_that_is_not_null_is_refused():
     with pytest.raises(PresetError, match="of_a_later_keras"):
-        build_model(newer_model([0]))
+        build_model(newer_model([0]), 100)
 
 
 def test_a_new_setting_at_its_default_is_left_out(monkeypatch):
@@ -178,7 +178,16 @@ def test_a_new_setting_at_its_default_is_left_out(monkeypatch):
     )
     serialized = newer_model(None)
     serialized["config"]["layers"][1]["config"]["of_a_later_keras"] = 0.5
-    assert build_model(serialized).output_shape == (None, 2)
+    assert build_model(serialized, 100).output_shape == (None, 2)
     serialized["config"]["layers"][1]["config"]["of_a_later_keras"] = 0.25
     with pytest.raises(PresetError, match="of_a_later_keras"):
-        build_model(serialized)
+        build_model(serialized, 100)
+
+
+def test_what_keras_says_of_a_bad_model_comes_without_the_whole_config():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    serialized = keras.saving.serialize_keras_object(model)
+    serialized["config"]["layers"][1]["config"]["units"] = "many"
+    with pytest.raises(PresetError, match="the Keras that its card's") as caught:
+        build_model(serialized, 100)
+    assert len(str(caught.value)) < 700

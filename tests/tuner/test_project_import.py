@@ -286,6 +286,30 @@ def test_file_that_is_too_big_deep_or_no_file_is_skipped(pool, search, monkeypat
     assert "150000 bytes, at most 120000 are read" in reasons["trial_5"]
 
 
+def test_links_and_doubled_keys_are_named_and_not_guessed_at(pool, search, tmp_path):
+    tuner = search(rate, max_trials=3)
+    folder = pool.path.parent / "project"
+    os.replace(folder / "trial_1/trial.json", tmp_path / "outside.json")
+    os.symlink(tmp_path / "outside.json", folder / "trial_1/trial.json")
+    path = folder / "trial_2/trial.json"
+    path.write_text(path.read_text()[:-1] + ', "score": 0.0}')
+    report = pool.import_project(tuner.project_dir)
+    assert report.added == 1
+    reasons = [reason for _, reason in report.skipped]
+    assert reasons == [
+        "is damaged: it is a link: links are not followed",
+        "is damaged: the key 'score' stands twice in an object",
+    ]
+
+
+def test_an_empty_message_of_another_kind_is_none(pool, search):
+    tuner = search(rate, max_trials=2)
+    path = pool.path.parent / "project/trial_1/trial.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "message": []}))
+    pool.import_project(tuner.project_dir)
+    assert [trial.message for trial in pool.tasks()[0].trials] == [None, None]
+
+
 def test_search_for_projects_has_an_end(pool, tmp_path, monkeypatch):
     monkeypatch.setattr(project_import, "MAX_DEPTH", 2)
     (tmp_path / "a/b").mkdir(parents=True)
