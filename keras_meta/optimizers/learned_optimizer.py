@@ -279,8 +279,11 @@ class LearnedOptimizer(LearnedValues):
         )
         parameters = [backend_variables.dense_float_tensor(v) for v in everything]
         gradients = dict(zip(chosen, grads, strict=True))
+        # Of a gradient through a loop TensorFlow may not know the shape.
         gradients = [
-            ops.cast(gradients[i], p.dtype) if i in gradients else ops.zeros_like(p)
+            ops.reshape(ops.cast(gradients[i], p.dtype), p.shape)
+            if i in gradients
+            else ops.zeros_like(p)
             for i, p in enumerate(parameters)
         ]
         values = [ops.convert_to_tensor(v) for v in self._theta_variables]
@@ -323,11 +326,11 @@ class LearnedOptimizer(LearnedValues):
                 f"given, with new values. Received: {sorted({n for n, _ in new_state})}"
                 f", expected {sorted({n for n, _ in self._state_keys})}."
             )
-        keys = zip(self._state_variables, self._state_keys, strict=True)
-        written = [(variable, new_state[key]) for variable, key in keys]
-        written += [(everything[i], parameters[i]) for i in chosen]
+        values = [new_state[key] for key in self._state_keys]
         backend_variables.assign_all(
-            self, [variable for variable, _ in written], [value for _, value in written]
+            self,
+            [*self._state_variables, *[everything[i] for i in chosen]],
+            [*values, *[parameters[i] for i in chosen]],
         )
 
     # ---- private ----------------------------------------------------------------

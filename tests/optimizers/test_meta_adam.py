@@ -8,6 +8,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_meta
 from keras_meta import presets
@@ -68,6 +69,26 @@ def test_a_zero_controller_is_adam(settings, jit):
     plain, _ = trained(keras.optimizers.Adam(1e-3), **compiled)
     for a, b in zip(learned.get_weights(), plain.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+
+
+def test_a_recurrent_net_trains_where_shapes_are_not_known():
+    """TensorFlow does not know those of the gradients of a compiled GRU."""
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(20, 4),
+            layers.GRU(5, return_sequences=True),
+            layers.Dense(20),
+        ]
+    )
+    model.compile(MetaAdam(), LOSS, jit_compile=True, steps_per_execution=2)
+    text = np.random.default_rng(0).integers(20, size=(64, 12))
+    data = tf.data.Dataset.from_tensor_slices((text, text)).batch(16)
+    settings = {"epochs": 2, "steps_per_epoch": 4, "verbose": 0, "shuffle": False}
+    losses = model.fit(data.repeat(), **settings)
+    assert losses.history["loss"][1] < losses.history["loss"][0]
 
 
 def test_factor_and_decay_by_hand(theta_with, controlled):
