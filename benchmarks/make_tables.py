@@ -15,6 +15,7 @@ import sys
 
 import accuracy_tables
 import fault_tables
+import gate_tables
 import meta_adam_tables
 import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
@@ -190,6 +191,10 @@ TABLES = {
     "learned_optimizers": accuracy_tables.learned_optimizers,
     "default_lstm": accuracy_tables.default_lstm,
     "meta_adam_step": meta_adam_tables.meta_adam_step,
+    "release_gate": gate_tables.release_gate,
+    "release_gate_validation": gate_tables.release_gate_validation,
+    "release_gate_losses": gate_tables.release_gate_losses,
+    "release_gate_tasks": gate_tables.release_gate_tasks,
     "lcbench": search_tables.lcbench,
     "lcbench_pasts": search_tables.lcbench_pasts,
     "pool_scale": search_tables.pool_scale,
