@@ -134,13 +134,14 @@ def release_gate():
             wanted = "" if targets is None else f"{targets[0]:.2f}, {targets[1]:.2f}"
             rows.append([kind, baseline, *cells, wanted])
     counts = [sum(gate.has(t, n) for t in gate.tasks) for n in lengths]
+    counted = ", ".join(map(str, counts))
     header = ["horizon", "loss beside that of"]
     header += [f"{n:,} steps" for n in lengths] + ["target of the mean"]
     median = {kind: np.median(gate.steps_to_adam(kind)) for kind in LEARNED}
     return (
         f"{markdown(header, rows)}\n\nGeometric mean of the ratios of final training "
         "losses with its bootstrap interval over tasks, share of tasks won, worst "
-        f"task; {counts} tasks, 3 seeds. Steps to the loss that Adam(0.001) ends at "
+        f"task; {counted} tasks, 3 seeds. Steps to the loss that Adam(0.001) ends at "
         f"after 2,000, median: {median['known']:.0f} with a known horizon of 2,000, "
         f"{median['unknown']:.0f} without. {machine_line(gate.results['machine'])}"
     )
