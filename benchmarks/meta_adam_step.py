@@ -1,7 +1,7 @@
 """Times a training step of `fit` with MetaAdam beside Keras' Adam.
 
-Multi-layer perceptrons of a million weights, of a hundred variables, and a small one
-of 14,000 weights, batches of 32, plain and XLA, the optimizers in turns in one process; a ratio is between two
+Perceptrons of a million weights, of a hundred variables, and a small one, batches of
+32, plain and XLA, the optimizers in turns in one process; a ratio is between two
 neighbouring epochs. Writes `results/meta_adam_step.json`.
 
     python benchmarks/meta_adam_step.py [--rounds 15] [--quick]
