@@ -288,10 +288,8 @@ class LearnedOptimizer(LearnedValues):
         ]
         values = [ops.convert_to_tensor(v) for v in self._theta_variables]
         theta = dict(zip(self._theta_names, values, strict=True))
-        state = nested_state(
-            self._state_keys,
-            [ops.convert_to_tensor(v) for v in self._state_variables],
-        )
+        state = [ops.convert_to_tensor(v) for v in self._state_variables]
+        state = nested_state(self._state_keys, state)
         old_parameters, old_state = parameters, state
         parameters, state = self._decayed_update(
             theta,
