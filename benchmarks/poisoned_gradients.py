@@ -3,12 +3,14 @@
 Tasks of the release gate in plain `fit`, 1,000 steps, 3 seeds. In 1 % of the batches
 the examples' weights are NaN, or 1e6 (so that loss and gradient are); or half-way all
 labels are permuted. Compared: the loss on 2,000 clean training examples at the end
-(with the permuted labels, where they were). Writes `results/poisoned_gradients.json`.
+(with the permuted labels, where they were). Rows are kept in `--runs`: a program that
+was stopped goes on. Writes `results/poisoned_gradients.json`.
 
     python benchmarks/poisoned_gradients.py [--quick]
 """
 
 import argparse
+import json
 import pathlib
 
 import keras
@@ -16,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from gate_tasks import gate_tasks
 from recording import machine, write_json
-from release_gate import Trained
+from release_gate import Trained, weights_of
 
 import keras_meta
 
@@ -47,19 +49,22 @@ def batches(x, y, size, steps, poison, seed):
     if poison in ("nan", "spikes"):
         hit = random.permutation(steps)[: max(1, round(SHARE * steps))]
         weights[hit] = {"nan": np.nan, "spikes": 1e6}[poison]
+    # Of sequences of classes each place has a loss, and so a weight.
+    places = y.shape[1:] if np.issubdtype(y.dtype, np.integer) else ()
+    shape = (size, *places)
     late = np.arange(steps) >= (steps // 2 if poison == "permuted labels" else steps)
 
     def draw():
         for index in range(steps):
             labels = permuted if late[index] else y
             batch = rows[index]
-            yield x[batch], labels[batch], np.full(size, weights[index], "float32")
+            yield x[batch], labels[batch], np.full(shape, weights[index], "float32")
 
     signature = tuple(
         tf.TensorSpec((size, *array.shape[1:]), array.dtype) for array in (x, y)
     )
     data = tf.data.Dataset.from_generator(
-        draw, output_signature=(*signature, tf.TensorSpec((size,), "float32"))
+        draw, output_signature=(*signature, tf.TensorSpec(shape, "float32"))
     )
     data = data.apply(tf.data.experimental.assert_cardinality(steps))
     return data, permuted if late.any() else y
@@ -89,13 +94,22 @@ def main():
     parser.add_argument(
         "--output", default=HERE / "results" / "poisoned_gradients.json"
     )
+    parser.add_argument("--runs", type=pathlib.Path, help="default: runs/poisoned")
     options = parser.parse_args()
     tasks, steps, seeds = gate_tasks(), 1_000, (0, 1, 2)
     names = TASKS
     if options.quick:
         names, steps, seeds = TASKS[:1], 20, (0,)
+    weights = weights_of(keras_meta.MetaAdam())
+    folder = options.runs or HERE / "runs" / "poisoned"
+    folder = folder / f"{weights}_{steps}"
+    folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for name in names:
+        path = folder / f"{name.replace(' ', '_')}.json"
+        if path.exists():
+            rows += json.loads(path.read_text())
+            continue
         kept = {
             label: Trained(tasks[name], made()) for label, made in OPTIMIZERS.items()
         }
@@ -109,6 +123,7 @@ def main():
                 row["counters"][label] = [counters for _, counters in runs]
             rows.append(row)
             print(name, poison, row["losses"], flush=True)
+        path.write_text(json.dumps(rows[-len(POISONS) :]))
     write_json(options.output, {"machine": machine(), "steps": steps, "rows": rows})
 
 
