@@ -82,9 +82,9 @@ def cost_growth():
         "bends at",
     ]
     return (
-        f"{markdown(header, rows)}\n\nThe line is that of least relative residuals; the "
-        "power is the slope of a line through the logarithms, which an intercept makes "
-        "smaller than 1. It bends at the first point that is more than "
+        f"{markdown(header, rows)}\n\nThe line is that of least relative residuals; "
+        "the power is the slope of a line through the logarithms, which an intercept "
+        "makes smaller than 1. It bends at the first point that is more than "
         f"{100 * results['bent']:.0f} % off the line through the smaller ones (here: "
         "by so much). Memory is the peak over what packages hold. One core; a process "
         f"for each point, in turns; medians of {results['rounds']} rounds, 3 of "
@@ -142,11 +142,11 @@ def network_bound():
         f"network's share, {WORKERS[-1]} workers, full meta-batch each",
     ]
     return (
-        f"{markdown(header, rows)}\n\nReckoned, not measured, by the formula above from "
-        f"the measured times of one process and {1e6 * latency:.0f} µs a send, which is "
-        "what the loopback was measured to cost; add your network's own latency. The "
-        "network binds from the number of workers at which it takes longer than "
-        "computing."
+        f"{markdown(header, rows)}\n\nReckoned, not measured, by the formula above, "
+        "from the measured times of one process and "
+        f"{1e6 * latency:.0f} µs a send, which is what the loopback was measured to "
+        "cost; your network's own latency comes on top. The network binds from the "
+        "number of workers at which it takes longer than computing."
     )
 
 
