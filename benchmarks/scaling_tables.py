@@ -20,8 +20,8 @@ def scaling():
     rows = [
         [
             row["workload"],
-            f"{row['one_process_steps_a_second']['median']:.3g}",
-            f"{row['two_processes_steps_a_second']['median']:.3g}",
+            f"{row['one_process_steps_a_second']['median']:,.1f}",
+            f"{row['two_processes_steps_a_second']['median']:,.1f}",
             with_quartiles(row["ratio"]),
             len(row["message_bytes"]),
             f"{sum(row['message_bytes']):,}",
@@ -95,7 +95,7 @@ def cost_growth():
 def send_seconds(rows):
     """Returns what a send costs by itself, measured over the loopback.
 
-    It is what two processes need beyond half of one's time, for each of a ring's two
+    It is at most that: what two processes need beyond half of one's time, for each of a ring's two
     sends a message, of the workload with the fewest bytes.
     """
     row = min(rows, key=lambda row: sum(row["message_bytes"]))
@@ -144,8 +144,8 @@ def network_bound():
     return (
         f"{markdown(header, rows)}\n\nReckoned, not measured, by the formula above, "
         "from the measured times of one process and "
-        f"{1e6 * latency:.0f} µs a send, which is what the loopback was measured to "
-        "cost; your network's own latency comes on top. The network binds from the "
+        f"{1e6 * latency:.0f} µs a send, which is all that two processes lost "
+        "over the loopback, waiting included; your network's own latency comes on top. The network binds from the "
         "number of workers at which it takes longer than computing."
     )
 
