@@ -95,8 +95,8 @@ def cost_growth():
 def send_seconds(rows):
     """Returns what a send costs by itself, measured over the loopback.
 
-    It is at most that: what two processes need beyond half of one's time, for each of a ring's two
-    sends a message, of the workload with the fewest bytes.
+    It is at most that: what two processes need beyond half of one's time, for each of
+    a ring's two sends a message, of the workload with the fewest bytes.
     """
     row = min(rows, key=lambda row: sum(row["message_bytes"]))
     one = 1.0 / row["one_process_steps_a_second"]["median"]
@@ -145,8 +145,9 @@ def network_bound():
         f"{markdown(header, rows)}\n\nReckoned, not measured, by the formula above, "
         "from the measured times of one process and "
         f"{1e6 * latency:.0f} µs a send, which is all that two processes lost "
-        "over the loopback, waiting included; your network's own latency comes on top. The network binds from the "
-        "number of workers at which it takes longer than computing."
+        "over the loopback, waiting included; your network's own latency comes on top. "
+        "The network binds from the number of workers at which it takes longer than "
+        "computing."
     )
 
 
