@@ -35,7 +35,8 @@ def made(workload):
         model, keras_meta.MetaSGD(alpha_init=RATE, seed=0), seed=0
     )
     trainer.compile(outer, loss)
-    return trainer, *keras_meta_tasks(network, QUERIES)
+    tasks, meta_batch_size = keras_meta_tasks(network, QUERIES)
+    return trainer, tasks, meta_batch_size // 2 * 2  # Two processes share it.
 
 
 def counting(messages):
