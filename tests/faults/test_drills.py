@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 ROOT = pathlib.Path(__file__).parents[2]
-PATIENCE = 600.0
+PATIENCE = 1_800.0
 COUNTS = {
     "killed_saves": 20,
     "killed_first_saves": 20,
