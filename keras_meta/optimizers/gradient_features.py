@@ -4,6 +4,8 @@ import math
 
 from keras import ops
 
+LARGEST = 1e18  # Its square is a float32.
+
 
 def log_sign(gradients, p=10.0):
     """Returns logarithm and sign of each gradient, both in about [-1, 1].
@@ -32,7 +34,8 @@ def normalized(gradients, mean, mean_square, step, decay, epsilon=1e-8):
 
     Lv, Jiang & Li 2017, "Learning gradient descent: better generalization and longer
     horizons" (RNNProp), arXiv:1703.03633, section 4.1: `m^ / (sqrt(v^) + epsilon)`
-    and `g / (sqrt(v^) + epsilon)`, with Adam's bias-corrected averages.
+    and `g / (sqrt(v^) + epsilon)`, with Adam's bias-corrected averages. Gradients
+    beyond 1e18 count as 1e18: an infinite average would never end.
 
     Args:
         gradients, mean, mean_square: float32 of one shape; the averages before this
@@ -45,6 +48,7 @@ def normalized(gradients, mean, mean_square, step, decay, epsilon=1e-8):
         Tuple `(features, mean, mean_square)`: float32 `(*shape, 2)`, and the averages
         after this step.
     """
+    gradients = ops.clip(gradients, -LARGEST, LARGEST)
     mean = decay * mean + (1.0 - decay) * gradients
     mean_square = decay * mean_square + (1.0 - decay) * ops.square(gradients)
     correction = 1.0 - ops.power(decay, ops.cast(step, "float32") + 1.0)

@@ -1,13 +1,18 @@
 """Files that appear whole or not at all."""
 
+import errno
 import math
 import os
 import shutil
+
+import tensorflow as tf
 
 ENDINGS = (".weights.h5", ".keras")
 # HDF5's own, for groups and names: generous, for it is given back at once.
 BYTES_A_VARIABLE = 8_192
 BYTES_A_FILE = 65_536
+# What file systems say that cannot reserve room.
+CANNOT_RESERVE = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 def save_atomically(save, model, filepath, overwrite, kwargs):
@@ -29,11 +34,15 @@ def save_atomically(save, model, filepath, overwrite, kwargs):
     if ending is None or kwargs or (os.path.exists(path) and not overwrite):
         save(filepath, overwrite=overwrite, **kwargs)
         return
-    partial = f"{path[: -len(ending)]}.{os.getpid()}.partial{ending}"
+    # What a link points to is replaced, not the link.
+    whole = os.path.realpath(path)
+    partial = f"{whole.removesuffix(ending)}.{os.getpid()}.partial{ending}"
     try:
         _check_room(partial, path, _bytes_of(model))
         save(partial, overwrite=True)
-        os.replace(partial, path)
+        if os.path.exists(whole):
+            shutil.copymode(whole, partial)
+        os.replace(partial, whole)
     finally:
         if os.path.exists(partial):
             os.remove(partial)
@@ -46,11 +55,8 @@ def _check_room(partial, path, size):
     """
     folder = os.path.dirname(os.path.abspath(partial))
     try:
-        if hasattr(os, "posix_fallocate"):
-            with open(partial, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, size)
-        elif shutil.disk_usage(folder).free < size:
-            raise OSError("the disk has less room")
+        if not _reserved(partial, size) and shutil.disk_usage(folder).free < size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except FileNotFoundError:
         return  # Keras makes the folder, or says what is wrong with it.
     except OSError as error:
@@ -62,12 +68,28 @@ def _check_room(partial, path, size):
         ) from error
 
 
+def _reserved(partial, size):
+    """Reserves room without writing it; returns False where that cannot be done."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    with open(partial, "wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno in CANNOT_RESERVE:
+                return False
+            raise
+    return True
+
+
 def _bytes_of(model):
     """Returns about what a model's file takes, at most."""
     variables = list(model.variables)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is not None:
         variables += optimizer.variables
-    # No variable of Keras takes more than 8 bytes a value.
-    values = sum(math.prod(variable.shape) for variable in variables)
-    return 8 * values + BYTES_A_VARIABLE * len(variables) + BYTES_A_FILE
+    values = sum(
+        tf.as_dtype(variable.dtype).size * math.prod(variable.shape)
+        for variable in variables
+    )
+    return values + BYTES_A_VARIABLE * len(variables) + BYTES_A_FILE

@@ -199,6 +199,7 @@ def writing(path):
         # Before the lock: a foreign file is not written to, not even that.
         _check_header(connection, path)
         with _transaction(connection, "BEGIN IMMEDIATE"):
+            _check_header(connection, path)  # The writer before may be a newer one.
             if not is_sealed(connection):
                 add_seals(connection, is_intact)
                 connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

@@ -74,16 +74,23 @@ def seal_task(connection, task_id, added=0):
         task_id: int, the task's row.
         added: int, how many trials more it has.
     """
-    connection.create_function("seal_of", -1, seal_of, deterministic=True)
-    connection.execute(
-        f"UPDATE trials SET seal = seal_of({TRIAL_CELLS}) WHERE task = ? AND seal = ?",
+    # Computed here: an interrupt within a function of SQLite's would look like damage.
+    new = connection.execute(
+        f"SELECT {TRIAL_CELLS} FROM trials WHERE task = ? AND seal = ?",
         (task_id, UNSEALED),
+    ).fetchall()
+    connection.executemany(
+        "UPDATE trials SET seal = ? WHERE id = ?",
+        [(seal_of(*cells), cells[0]) for cells in new],
     )
     connection.execute(
         "UPDATE tasks SET num_trials = num_trials + ? WHERE id = ?", (added, task_id)
     )
+    task = connection.execute(
+        f"SELECT {TASK_CELLS} FROM tasks WHERE id = ?", (task_id,)
+    ).fetchone()
     connection.execute(
-        f"UPDATE tasks SET seal = seal_of({TASK_CELLS}) WHERE id = ?", (task_id,)
+        "UPDATE tasks SET seal = ? WHERE id = ?", (seal_of(*task), task_id)
     )
 
 

@@ -15,7 +15,9 @@ ENDED = (trial_module.TrialStatus.COMPLETED, trial_module.TrialStatus.FAILED)
 class SoundOracle(keras_tuner.Oracle):
     """What every oracle is, but for what KerasTuner 1.4 leaves to chance.
 
-    The seed 0 is a seed. Files are replaced as a whole. A search that is loaded again
+    The seed 0 is a seed. Files are replaced as a whole, and the tuner's own file, which
+    KerasTuner writes in place, is made up for where a kill left it empty or before it
+    was there. A search that is loaded again
     does not run its last trial again. A trial that is run again reports anew. A chief
     that is started again leaves its workers the trials that they run, and counts each
     once. A name that stands in two conditional scopes keeps the value that it was
@@ -31,6 +33,11 @@ class SoundOracle(keras_tuner.Oracle):
         if seed is not None:
             self.seed = self._seed_state = seed
         self._given_out = {}  # worker to trial, as the loaded state had them
+
+    def _set_project_dir(self, directory, project_name):
+        """As every oracle's; the tuner calls it before it looks for its own file."""
+        super()._set_project_dir(directory, project_name)
+        _mend_tuner_file(os.path.join(str(directory), project_name))
 
     def save(self) -> None:
         """As every oracle's, but the old file or the new one is there, never half."""
@@ -118,6 +125,27 @@ def _is_chief():
     return "KERASTUNER_ORACLE_IP" in os.environ and "chief" in os.environ.get(
         "KERASTUNER_TUNER_ID", ""
     )
+
+
+def _mend_tuner_file(folder):
+    """Writes the state of a tuner whose process was killed before it wrote it.
+
+    The state of KerasTuner's own tuners is `{}`. Without the file a search is begun
+    anew, over its finished trials; with an empty one it cannot be gone on with.
+    """
+    if "://" in folder or not os.path.exists(os.path.join(folder, "oracle.json")):
+        return
+    tuner = os.environ.get("KERASTUNER_TUNER_ID", "tuner0")
+    path = Path(folder, f"{tuner}.json")
+    # A worker that is new to a chief's search has nothing to load.
+    missing = not path.exists() and "KERASTUNER_ORACLE_IP" not in os.environ
+    # Where nothing may be written, the search will say so.
+    if (missing or _is_empty(path)) and os.access(folder, os.W_OK):
+        _save_whole(lambda draft: Path(draft).write_text("{}"), path)
+
+
+def _is_empty(path):
+    return path.is_file() and not path.stat().st_size
 
 
 def _save_whole(save, path):

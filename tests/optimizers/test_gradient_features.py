@@ -55,3 +55,12 @@ def test_normalized_of_zeros_is_zero():
     zero = ops.zeros(2)
     features, _, _ = normalized(zero, zero, zero, 0, 0.95)
     np.testing.assert_array_equal(features, np.zeros((2, 2)))
+
+
+def test_normalized_forgets_a_huge_gradient():
+    mean = square = ops.zeros((1,))
+    for step, g in enumerate([1.0, 1e30, *[1.0] * 2_500]):
+        g = ops.convert_to_tensor([g])
+        features, mean, square = normalized(g, mean, square, step, 0.95)
+    # All averages are of ones again, the features are the ratios of 1 to 1.
+    np.testing.assert_allclose(features, [[1.0, 1.0]], rtol=1e-3)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_newer_schema_is_refused(pool):
     with pytest.raises(PoolError, match=message):
         add(pool)
     assert pool.path.read_bytes() == before
+
+
+def test_writer_that_waits_for_a_newer_keras_meta_is_refused(pool):
+    newer = sqlite3.connect(pool.path, isolation_level=None, check_same_thread=False)
+    newer.execute("BEGIN IMMEDIATE")
+    newer.execute("PRAGMA user_version = 3")
+    timer = threading.Timer(0.3, lambda: newer.execute("COMMIT"))
+    timer.start()
+    with pytest.raises(PoolError, match="written by a newer keras_meta"):
+        add(pool, first=10)
+    timer.join()
+    (count,) = newer.execute("SELECT count(*) FROM trials").fetchone()
+    newer.close()
+    assert count == 3
 
 
 @pytest.mark.parametrize("read_only", [False, True])

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from keras_meta.tuner import ExperiencePool
+from keras_meta.tuner import ExperiencePool, pool_seals
 from keras_meta.tuner.pool_schema import PoolError
 
 SPACE = [{"class_name": "Boolean", "config": {"name": "flag"}}]
@@ -109,6 +109,30 @@ def test_a_pool_without_seals_is_not_sealed_where_it_is_damaged(pool):
     change(pool, "UPDATE trials SET score = 0.126 WHERE id = 2")
     with pytest.raises(PoolError, match="its content is another one"):
         pool.add("a", SPACE, [], "val_loss")
+
+
+def test_a_pool_without_seals_may_hold_the_score_minus_zero(pool):
+    pool.add("c", SPACE, [{"values": {"flag": True}, "score": -0.0}], "val_loss")
+    make_older(pool)
+    again = [{"values": {"flag": True}, "score": -0.0}]
+    assert pool.add("c", SPACE, again, "val_loss").unchanged == 1
+    assert [trial.score for trial in pool.tasks()[2].trials] == [0.0]
+
+
+def test_an_interrupt_while_sealing_is_no_damage(pool, monkeypatch):
+    def interrupted(*cells):
+        raise KeyboardInterrupt
+
+    before = pool.tasks()
+    new = [{"values": {"flag": False}, "score": 0.5}]
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_seals, "seal_of", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            # An older pool is first sealed, and has no seals to check before.
+            make_older(pool)
+            pool.add("a", SPACE, new, "val_loss")
+    assert pool.tasks() == before
+    assert pool.add("a", SPACE, new, "val_loss").added == 1
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import resource
 import signal
 
 import numpy as np
+import tensorflow as tf
 
 from keras_meta.presets.files import read_preset, write_preset
 from keras_meta.tuner import ExperiencePool
@@ -15,6 +16,7 @@ from tests.faults.drills.killing import run_forked
 from tests.faults.drills.outcome import Drill, check_clear
 from tests.faults.drills.projects import write_project
 from tests.faults.drills.searches import run_search
+from tests.training import killed_run
 
 NOBODY = 65534
 PROJECTS, TRIALS = 12, 20
@@ -110,8 +112,8 @@ def full_disk_searches(folder, count):
 
 
 def read_only_folders(folder, count):
-    """Writes a preset, a pool and an import where nothing may be written."""
-    drill = Drill("read-only folder: preset saved, pool made, written and read")
+    """Writes a preset, a pool, a search and backups where nothing may be written."""
+    drill = Drill("read-only folder: preset, pool, import, search, backups of training")
     place = folder / "closed"
     place.mkdir()
     write_preset(place / "drill.kmeta", {"theta/w": np.ones(3, "float32")}, {})
@@ -121,7 +123,8 @@ def read_only_folders(folder, count):
     before = {path.name: path.read_bytes() for path in place.glob("*.*")}
     expected = pool.tasks()
     mine = folder / "mine"
-    mine.mkdir(mode=0o777)
+    mine.mkdir()
+    mine.chmod(0o777)
     for parent in (place, project, *project.glob("trial_*")):
         parent.chmod(0o555)
     for path in (place / "pool.sqlite", place / "drill.kmeta"):
@@ -134,10 +137,22 @@ def read_only_folders(folder, count):
         _refuses(lambda: write_preset(place / "new.kmeta", {}, {}), OSError)
         _refuses(lambda: ExperiencePool(place / "new.sqlite"), PoolError)
         _refuses(lambda: ExperiencePool(pool.path).import_project(project), PoolError)
+        # KerasTuner makes its folders with TensorFlow, whose errors are no OSError.
+        _refuses(lambda: run_search(place, 2, None), tf.errors.PermissionDeniedError)
+        # Where only the pool is closed, a search goes on without.
+        number = str(len(os.listdir(mine)))
+        run_search(mine / number, 2, pool.path)
+        _check_finished(mine / number, 2, seed=0)
         assert ExperiencePool(pool.path).tasks() == expected
         assert read_preset(place / "drill.kmeta")[0]["theta/w"].sum() == 3.0
 
+    def train():
+        if os.getuid() == 0:
+            os.setuid(NOBODY)
+        _refuses(lambda: killed_run.run(str(place / "backup")), OSError)
+
     try:
+        run_forked(train)
         for _ in range(count):
             run_forked(use)
             assert {

@@ -10,13 +10,14 @@ import shutil
 import numpy as np
 
 from keras_meta.tuner import ExperiencePool
-from tests.faults.drills.killing import killed_at, moments, run_forked
+from tests.faults.drills.killing import killed_at, run_forked
 from tests.faults.drills.outcome import Drill
 from tests.faults.drills.searches import run_search
 from tests.training import killed_run
 
 TRIALS = 8
 EPOCHS = 30
+MOST_ATTEMPTS = 5
 
 
 def killed_searches(folder, count):
@@ -26,12 +27,23 @@ def killed_searches(folder, count):
     def search(place):
         run_search(place, TRIALS, place / "pool.sqlite")
 
-    duration = run_forked(lambda: search(folder / "whole"))
+    def has_begun(place):
+        return (place / "search" / "oracle.json").exists()
+
+    duration = run_forked(
+        lambda: search(folder / "whole"), lambda: has_begun(folder / "whole")
+    )
     order, expected = _finished(folder / "whole")
     assert len(order) == len(expected) == TRIALS
-    for number, moment in enumerate(moments(duration, count, seed=4)):
+    drawn = random.Random(4)
+    for number in range(MOST_ATTEMPTS * count):
         place = folder / f"{number}"
-        killed_at(lambda place=place: search(place), moment)
+        moment = drawn.uniform(0.0, duration)
+        killed = killed_at(
+            lambda place=place: search(place),
+            moment,
+            lambda place=place: has_begun(place),
+        )
         _, before = _finished(place)
         run_forked(lambda place=place: search(place))
         again, after = _finished(place)
@@ -41,8 +53,12 @@ def killed_searches(folder, count):
         (task,) = ExperiencePool(place / "pool.sqlite").tasks()
         assert sorted(trial.trial_id for trial in task.trials) == sorted(order)
         shutil.rmtree(place)
-        drill.record("all trials once, as undisturbed")
-    return drill
+        if killed and len(before) < TRIALS:  # Else it had ended before.
+            amid = "amid its trials" if before else "before its first trial ended"
+            drill.record(f"killed {amid}: all trials once, as undisturbed")
+        if drill.count == count:
+            return drill
+    raise AssertionError(f"Only {drill.count} kills hit a search that was running.")
 
 
 def killed_trainings(folder, count):

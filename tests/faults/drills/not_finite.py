@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_meta
+from keras_meta.presets import load
 from keras_meta.tuner import ExperiencePool
 from tests.faults.drills.outcome import Drill
 from tests.faults.drills.searches import run_search, score_of
@@ -15,6 +16,7 @@ from tests.faults.drills.searches import run_search, score_of
 POISONS = (math.nan, math.inf, -math.inf, 1e30, -1e30)
 PLACES = ("support_x", "support_y", "query_x", "query_y")
 STEPS = 3
+MARK = 1_000.0  # Finite: the loss knows the bad tasks by it.
 
 
 class PoisonedSinusoid(keras_meta.tasks.Sinusoid):
@@ -63,6 +65,53 @@ def poisoned_tasks(folder, count):
                 for variable in trainer.weights:
                     assert np.isfinite(variable).all()
                 drill.record("trained on, all finite")
+    return drill
+
+
+def poisoned_losses(folder, count):
+    """Meta-trains with a loss that is NaN for some tasks, whose data are good."""
+    drill = Drill("NaN and infinity as the loss of one task in four")
+    for number in range(count):
+        place = ("support_y", "query_y")[number % 2]
+        bad = POISONS[number // 2 % 3]
+
+        def loss(y_true, y_pred, bad=bad):
+            marked = tf.reduce_any(y_true > MARK / 2)
+            return tf.reduce_mean((y_true - y_pred) ** 2) * tf.where(marked, bad, 1.0)
+
+        trainer = _trainer(loss)
+        tasks = PoisonedSinusoid(place, tf.Variable(MARK))
+        try:
+            trainer.fit(tasks, meta_batch_size=2, steps_per_epoch=STEPS, verbose=0)
+        except FloatingPointError as error:
+            assert "became NaN or infinite at meta-step" in str(error)
+            assert "3], 'int64'))`" in str(error), error  # The fourth task is bad.
+        else:
+            raise AssertionError(f"A loss of {bad} at {place} was trained on.")
+        for variable in trainer.weights:
+            assert np.isfinite(variable).all()
+        drill.record("told with the task's seed, all weights finite")
+    return drill
+
+
+def poisoned_steps(folder, count):
+    """Gives `LSTMOptimizer` bad gradients: it promises to skip those not finite."""
+    drill = Drill("NaN, infinity, 1e30 in gradients of `LSTMOptimizer`")
+    optimizer = load("lstm_default").optimizer()
+    weights = keras.Variable(np.linspace(-1.0, 1.0, 6, dtype="float32"))
+    optimizer.build([weights])
+    for number in range(count):
+        optimizer.apply([tf.constant(np.array(weights))])
+        before = [np.array(v) for v in (weights, *optimizer.variables)]
+        bad = np.array(weights)
+        bad[number % 6] = POISONS[number % len(POISONS)]
+        optimizer.apply([tf.constant(bad)])
+        assert all(np.isfinite(v).all() for v in (weights, *optimizer.variables))
+        if not np.isfinite(bad).all():
+            np.testing.assert_array_equal(weights, before[0])
+            drill.record("not finite: the step is skipped")
+        else:
+            drill.record("1e30: all weights and states finite")
     return drill
 
 
@@ -134,7 +183,7 @@ class _NoFaultLogged(logging.Handler):
         assert not self.records, self.records
 
 
-def _trainer():
+def _trainer(loss="mse"):
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
         [
@@ -144,5 +193,5 @@ def _trainer():
         ]
     )
     trainer = keras_meta.MetaTrainer(model, keras_meta.MetaSGD(seed=0), seed=3)
-    trainer.compile(keras.optimizers.Adam(0.01), "mse", jit_compile=False)
+    trainer.compile(keras.optimizers.Adam(0.01), loss, jit_compile=False)
     return trainer
