@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
 from keras_meta.training.distributed.fit_checks import (
+    check_length,
     check_outer_optimizer,
     check_scope,
     check_shares,
@@ -83,6 +84,7 @@ def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, others):
         steps_per_epoch = (
             source.num_batches(batch) if source.is_dataset else DEFAULT_STEPS_PER_EPOCH
         )
+        check_length(trainer, steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
     check_count("validation_episodes", others["validation_episodes"])
     validation_source = None

@@ -76,15 +76,17 @@ def made(kind, strategy=None, outer=None, **settings):
     return trainer, keras_meta.tasks.Sinusoid(shots=5, queries=4)
 
 
-def trained(kind, strategy=None, callbacks=(), **settings):
+def trained(
+    kind, strategy=None, callbacks=(), epochs=EPOCHS, tasks=None, **settings
+):
     """Returns the trainer and the history of a short meta-training."""
-    trainer, tasks = made(kind, strategy, **settings)
+    trainer, own_tasks = made(kind, strategy, **settings)
     history = trainer.fit(
-        tasks,
+        tasks or own_tasks,
         meta_batch_size=BATCH,
         steps_per_epoch=STEPS,
-        epochs=EPOCHS,
-        validation_tasks=tasks if kind == "exact" else None,
+        epochs=epochs,
+        validation_tasks=own_tasks if kind == "exact" else None,
         validation_episodes=3,
         callbacks=list(callbacks),
         verbose=0,
