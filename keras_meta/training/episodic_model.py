@@ -13,7 +13,7 @@ from keras_meta.training.distributed.fit_checks import check_optimizer_scope, is
 from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.episodic_step import EpisodicStep
 from keras_meta.training.file_saving import save_atomically
-from keras_meta.training.fit_setup import keras_fit_arguments, with_own_callbacks
+from keras_meta.training.fit_setup import keras_fit_arguments
 from keras_meta.training.meta_evaluation import evaluate_tasks
 from keras_meta.training.task_source import TaskSource
 from keras_meta.training.trainer_settings import checked_choice, checked_task_seed
@@ -162,9 +162,8 @@ class EpisodicModel(EpisodicStep):
             TypeError, ValueError: for tasks that the model cannot learn.
         """
         self._assert_compile_called("fit")
-        callbacks = with_own_callbacks(self, callbacks)
         others = {
-            "epochs": check_count("epochs", epochs),
+            "epochs": epochs,
             "initial_epoch": initial_epoch,
             "validation_tasks": validation_tasks,
             "validation_episodes": validation_episodes,
@@ -173,12 +172,11 @@ class EpisodicModel(EpisodicStep):
         return super().fit(
             epochs=epochs,
             verbose=verbose if is_chief(self.distribute_strategy) else 0,
-            callbacks=callbacks,
             initial_epoch=initial_epoch,
             shuffle=False,  # The dataset is in the order that the user gave it.
             validation_freq=validation_freq,
             **keras_fit_arguments(
-                self, tasks, meta_batch_size, steps_per_epoch, others
+                self, tasks, meta_batch_size, steps_per_epoch, callbacks, others
             ),
         )
 

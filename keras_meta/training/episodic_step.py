@@ -115,6 +115,9 @@ class EpisodicStep(keras.Model):
         )
         return {name: values[:, -1] for name, values in history.items()}
 
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None):
+        """Does nothing: all is built. Keras would read a batch, and shuffle anew."""
+
     def make_test_function(self, force: bool = False) -> None:
         """As Keras'; several replicas share the tasks."""
         if not is_shared(self):

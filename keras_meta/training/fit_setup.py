@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from keras_meta.tasks.task import check_count
 from keras_meta.training.distributed.fit_checks import (
+    check_length,
     check_outer_optimizer,
     check_scope,
     check_shares,
@@ -12,10 +13,12 @@ from keras_meta.training.distributed.fit_checks import (
     is_chief,
 )
 from keras_meta.training.distributed.replicated_data import for_every_replica
+from keras_meta.training.distributed.stop_together import StopTogether
 from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.distributed.worker_agreement import (
     check_agreement,
     facts_of,
+    facts_of_dataset,
 )
 from keras_meta.training.fit_callbacks import (
     NonFiniteGuard,
@@ -33,14 +36,16 @@ WRITERS = (
 )
 
 
-def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, others):
-    """Checks everything, and returns the arguments of `keras.Model.fit` on data.
+def keras_fit_arguments(
+    trainer, tasks, meta_batch_size, steps_per_epoch, callbacks, others
+):
+    """Checks everything, and returns the arguments of `keras.Model.fit`.
 
     Several workers come to one conclusion: all of them raise, or none.
 
     Args:
         trainer: compiled `EpisodicModel`; gets its `meta_batch_size` and sources.
-        tasks, meta_batch_size, steps_per_epoch: as in `EpisodicModel.fit`.
+        tasks, meta_batch_size, steps_per_epoch, callbacks: as in `EpisodicModel.fit`.
         others: dict of the arguments `epochs`, `initial_epoch`, `validation_tasks`,
             `validation_episodes` and `validation_freq`.
 
@@ -50,9 +55,12 @@ def keras_fit_arguments(trainer, tasks, meta_batch_size, steps_per_epoch, others
     settle = _settled
     if has_several_workers(trainer.distribute_strategy):
         settle = _settled_by_all_workers
-    settled = settle(trainer, tasks, meta_batch_size, steps_per_epoch, others)
+    *settled, callbacks = settle(
+        trainer, tasks, meta_batch_size, steps_per_epoch, callbacks, others
+    )
     with trainer.distribute_strategy.scope():
-        return _prepared(trainer, *settled, others["validation_episodes"])
+        arguments = _prepared(trainer, *settled, others["validation_episodes"])
+    return {**arguments, "callbacks": _with_own_callbacks(trainer, callbacks)}
 
 
 def _settled_by_all_workers(trainer, *arguments):
@@ -66,10 +74,12 @@ def _settled_by_all_workers(trainer, *arguments):
     return settled
 
 
-def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, others):
-    """Checks, and returns `(source, validation source, steps_per_epoch)`."""
+def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, callbacks, others):
+    """Checks; returns `(source, validation source, steps_per_epoch, callbacks)`."""
     # First of all: who calls `fit(x, y)` learns that it takes tasks.
     source = trainer.source_class(tasks, stream=2 * trainer.seed)
+    callbacks = _listed(callbacks)
+    check_count("epochs", others["epochs"])
     check_scope(trainer)
     batch = check_count("meta_batch_size", meta_batch_size)
     check_shares(trainer, source, batch)
@@ -83,6 +93,7 @@ def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, others):
         steps_per_epoch = (
             source.num_batches(batch) if source.is_dataset else DEFAULT_STEPS_PER_EPOCH
         )
+        check_length(trainer, steps_per_epoch)
         trainer.check_steps(steps_per_epoch)
     check_count("validation_episodes", others["validation_episodes"])
     validation_source = None
@@ -91,10 +102,10 @@ def _settled(trainer, tasks, meta_batch_size, steps_per_epoch, others):
             others["validation_tasks"], 2 * trainer.seed + 1, "validation_tasks"
         )
         trainer.check_episode(validation_source)
-    return source, validation_source, steps_per_epoch
+    return source, validation_source, steps_per_epoch, callbacks
 
 
-def _told(trainer, source, validation_source, steps_per_epoch, others):
+def _told(trainer, source, validation_source, steps_per_epoch, callbacks, others):
     """Returns what workers compare of the arguments of `fit`."""
     return {
         **others,
@@ -102,6 +113,14 @@ def _told(trainer, source, validation_source, steps_per_epoch, others):
         "steps_per_epoch": steps_per_epoch,
         "tasks": source.describe(),
         "validation_tasks": validation_source and validation_source.describe(),
+        **facts_of_dataset("tasks", source),
+        **facts_of_dataset("validation_tasks", validation_source),
+        "callbacks": [
+            type(callback).__name__
+            for callback in callbacks
+            if _saves_in_epochs(callback) or not isinstance(callback, WRITERS)
+        ],
+        "meta-steps taken": trainer.meta_steps_taken,
     }
 
 
@@ -138,13 +157,10 @@ def _prepared(trainer, source, validation_source, steps_per_epoch, episodes):
     }
 
 
-def with_own_callbacks(trainer, callbacks):
-    """Returns the user's callbacks, framed by those that meta-training needs.
-
-    Of several workers only the first, the chief, writes files.
+def _listed(callbacks):
+    """Returns the user's callbacks as a list.
 
     Args:
-        trainer: `EpisodicModel`.
         callbacks: None, a callback, or a list of them.
 
     Raises:
@@ -160,16 +176,28 @@ def with_own_callbacks(trainer, callbacks):
                 "Argument `callbacks` must be a list of `keras.callbacks.Callback`. "
                 f"Received: {callback!r}."
             )
-    if not is_chief(trainer.distribute_strategy):
+    return list(callbacks)
+
+
+def _with_own_callbacks(trainer, callbacks):
+    """Returns the user's callbacks, framed by those that meta-training needs.
+
+    Of several workers only the first, the chief, writes files.
+    """
+    strategy = trainer.distribute_strategy
+    # Before any are left out: all workers bring long runs together, or none.
+    resume_point = ResumePoint(saves_in_epochs=any(map(_saves_in_epochs, callbacks)))
+    if not is_chief(strategy):
         callbacks = [c for c in callbacks if not isinstance(c, WRITERS)]
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             mend_backup(callback)
-    resume_point = ResumePoint(saves_in_epochs=any(map(_saves_in_epochs, callbacks)))
+    stop = [StopTogether()] if has_several_workers(strategy) else []
     return [
         NonFiniteGuard(),
         resume_point.at_epoch_end,
         *callbacks,
+        *stop,
         resume_point.after_restore,
     ]
 

@@ -26,6 +26,8 @@ class TaskSource:
         self.tasks = tasks
         self.stream = stream
         self.is_dataset = isinstance(tasks, tf.data.Dataset)
+        # Read once: a dataset that shuffles has another order each time.
+        self._example = None
         if self.is_dataset:
             self.dataset = episodes_from_dataset(tasks)
             self.element_spec = self.dataset.element_spec
@@ -67,7 +69,10 @@ class TaskSource:
         """
         if not self.is_dataset:
             return self._sample(self.seeds([0])[0])
+        if self._example is not None:
+            return self._example
         for episode in self.dataset.take(1):
+            self._example = episode
             return episode
         raise ValueError(
             "The dataset of episodes must hold at least one. Received: an empty "

@@ -1,7 +1,7 @@
 """A small meta-training, alone or as one of several workers.
 
-`test_distributed_workers.py` starts it. As a program: `python distributed_run.py FOLDER
-[KIND ...] [name=value ...]`; it writes what was learned into the folder.
+`test_distributed_workers.py` starts it. As a program, `python distributed_run.py
+FOLDER` writes into the folder what was learned, and what workers that differ say.
 """
 
 import contextlib
@@ -36,6 +36,14 @@ class KilledOnce(keras.callbacks.Callback):
             if not self.note.exists():
                 self.note.write_text("")
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+class StopsAlone(keras.callbacks.Callback):
+    """Worker 1 asks for an end, in the midst of an epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.progress.value.numpy()[0] == EPOCHS - 1 and worker() == 1:
+            self.model.stop_training = True
 
 
 def worker():
@@ -76,15 +84,15 @@ def made(kind, strategy=None, outer=None, **settings):
     return trainer, keras_meta.tasks.Sinusoid(shots=5, queries=4)
 
 
-def trained(kind, strategy=None, callbacks=(), **settings):
+def trained(kind, strategy=None, callbacks=(), epochs=EPOCHS, tasks=None, **settings):
     """Returns the trainer and the history of a short meta-training."""
-    trainer, tasks = made(kind, strategy, **settings)
+    trainer, own_tasks = made(kind, strategy, **settings)
     history = trainer.fit(
-        tasks,
+        tasks or own_tasks,
         meta_batch_size=BATCH,
         steps_per_epoch=STEPS,
-        epochs=EPOCHS,
-        validation_tasks=tasks if kind == "exact" else None,
+        epochs=epochs,
+        validation_tasks=own_tasks if kind == "exact" else None,
         validation_episodes=3,
         callbacks=list(callbacks),
         verbose=0,
@@ -98,12 +106,12 @@ def values(trainer):
     return np.concatenate([np.ravel(v.value.numpy()) for v in variables])
 
 
-def message_of(trainer, tasks, batch):
+def message_of(trainer, tasks, batch=BATCH, epochs=1, callbacks=None):
     """Returns what `fit` says when it refuses to start."""
     try:
-        trainer.fit(tasks, batch, steps_per_epoch=1, verbose=0)
-    except ValueError as error:
-        return f"ValueError: {error}"
+        trainer.fit(tasks, batch, 1, epochs, callbacks=callbacks, verbose=0)
+    except (TypeError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
     return "no error"
 
 
@@ -114,27 +122,36 @@ def disagreements(strategy):
     said = {"settings": message_of(trainer, tasks, 8 if other else BATCH)}
     trainer, tasks = made("exact", strategy)
     said["odd"] = message_of(trainer, tasks, 5 if other else BATCH)
+    said["epochs"] = message_of(trainer, tasks, epochs=0 if other else 1)
+    lone = keras.callbacks.EarlyStopping("loss") if other else None
+    said["callbacks"] = message_of(trainer, tasks, callbacks=lone)
+    episodes = [tasks.sample(tf.constant([0, i], "int64")) for i in range(5)]
+    dataset = tf.data.Dataset.from_tensor_slices(
+        tuple(tf.stack(parts) for parts in zip(*episodes, strict=True))
+    )
+    said["order"] = message_of(trainer, dataset.skip(1) if other else dataset)
+    trainer.meta_step.assign(2 if other else 0)
+    said["loaded"] = message_of(trainer, tasks)
+    trainer.meta_step.assign(0)
     if other:
         keras_meta.__version__ = "9.9"
-    said["version"] = message_of(trainer, tasks, BATCH)
+    said["version"] = message_of(trainer, tasks)
     return said
 
 
-def main(folder, *kinds):
+def main(folder):
     folder = pathlib.Path(folder)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    if kinds == ("disagreements",):
-        said = disagreements(strategy)
-        (folder / f"disagreements {worker()}.json").write_text(json.dumps(said))
-        return
-    for kind in kinds:
-        callbacks = [
-            keras.callbacks.BackupAndRestore(folder / f"backup {kind}"),
-            KilledOnce(folder),
-        ]
-        trainer, history = trained(kind, strategy, callbacks)
+    backup = keras.callbacks.BackupAndRestore(folder / "backup", save_freq=1)
+    # Worker 1 is killed in the last epoch of this one.
+    runs = {"pes": ([backup, KilledOnce(folder)], EPOCHS)}
+    runs["exact"] = ([StopsAlone()], EPOCHS + 1)
+    for kind, (callbacks, epochs) in runs.items():
+        trainer, history = trained(kind, strategy, callbacks, epochs)
         np.save(folder / f"{kind} {worker()}.npy", values(trainer))
         (folder / f"{kind} {worker()}.json").write_text(json.dumps(history))
+    said = disagreements(strategy)
+    (folder / f"disagreements {worker()}.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":

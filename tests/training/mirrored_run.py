@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import sys
+import tempfile
 
 import tensorflow as tf
 
@@ -16,7 +17,14 @@ tf.config.set_logical_device_configuration(CPU, HALVES)
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from distributed_run import LONG_RUNS, made, trained, values  # noqa: E402
+from distributed_run import (  # noqa: E402
+    BATCH,
+    EPOCHS,
+    STEPS,
+    made,
+    trained,
+    values,
+)
 
 import keras_meta  # noqa: E402
 from keras_meta.training.distributed.replicas import Replicas  # noqa: E402
@@ -39,10 +47,31 @@ def copies_of(trainer):
     ]
 
 
-def differences(kind, **settings):
+def differences(kind, make_tasks=None, **settings):
     """Returns how far two replicas end from one device, and from each other."""
-    alone, one_history = trained(kind, **settings)
-    shared, history = trained(kind, STRATEGY, **settings)
+    tasks = make_tasks and make_tasks()
+    alone, one_history = trained(kind, tasks=tasks, **settings)
+    # Anew: a dataset that shuffles would go on from where it is.
+    tasks = make_tasks and make_tasks()
+    shared, history = trained(kind, STRATEGY, tasks=tasks, **settings)
+    return compared(kind, alone, one_history, shared, history)
+
+
+def resumed():
+    """Returns `differences` of two replicas that go on from one device's backup."""
+    kind = "truncated"
+    with tempfile.TemporaryDirectory() as folder:
+        backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False)
+        alone, _ = trained(kind, None, [backup], epochs=1)
+        tasks = made(kind)[1]
+        history = alone.fit(
+            tasks, BATCH, STEPS, epochs=EPOCHS, initial_epoch=1, verbose=0
+        ).history
+        shared = trained(kind, STRATEGY, [backup])
+    return compared(kind, alone, history, *shared)
+
+
+def compared(kind, alone, one_history, shared, history):
     first, second = copies_of(shared)
     return {
         "from one": float(np.abs(values(shared) - values(alone)).max()),
@@ -51,7 +80,7 @@ def differences(kind, **settings):
             float(np.abs(np.subtract(history[name], one_history[name])).max())
             for name in one_history
         ),
-        "moved": moved(alone, made(kind, **settings)[0]),
+        "moved": moved(alone, made(kind)[0]),
     }
 
 
@@ -84,6 +113,16 @@ def difference_of_reduction(reduction):
     )
 
 
+def eight_episodes():
+    """Returns a tuple of arrays `(8, ...)`, the parts of eight episodes."""
+    episodes = [SINUSOIDS.sample(tf.constant([0, i], "int64")) for i in range(8)]
+    return tuple(np.stack(parts) for parts in zip(*episodes, strict=True))
+
+
+def shuffled():
+    return tf.data.Dataset.from_tensor_slices(eight_episodes()).shuffle(8, seed=0)
+
+
 class Snapshot(keras.callbacks.Callback):
     """Keeps what the first meta-step led to."""
 
@@ -93,13 +132,9 @@ class Snapshot(keras.callbacks.Callback):
 
 def fault():
     """Trains on a dataset with one endless loss, in the second meta-batch."""
-    episodes = [
-        [part.numpy() for part in SINUSOIDS.sample(tf.constant([0, i], "int64"))]
-        for i in range(8)
-    ]
-    episodes[7][3] = episodes[7][3] * np.float32(1e30)
-    parts = zip(*episodes, strict=True)
-    dataset = tf.data.Dataset.from_tensor_slices(tuple(np.stack(p) for p in parts))
+    episodes = eight_episodes()
+    episodes[3][7] *= np.float32(1e30)
+    dataset = tf.data.Dataset.from_tensor_slices(episodes)
     trainer, _ = made("first_order", STRATEGY)
     first = Snapshot()
     try:
@@ -121,9 +156,9 @@ def message_of(function, *arguments, **settings):
     return "no error"
 
 
-def fit(trainer, tasks=SINUSOIDS, batch=4, scope=None):
+def fit(trainer, tasks=SINUSOIDS, batch=4, scope=None, steps=1):
     with scope.scope() if scope else contextlib.nullcontext():
-        trainer.fit(tasks, meta_batch_size=batch, steps_per_epoch=1, verbose=0)
+        trainer.fit(tasks, meta_batch_size=batch, steps_per_epoch=steps, verbose=0)
 
 
 def optimizer_outside():
@@ -147,11 +182,13 @@ def with_outer(**settings):
 
 def messages():
     quadratics = [keras_meta.tasks.Quadratic(), keras_meta.tasks.Quadratic(4)]
-    long_runs = made("truncated", STRATEGY)[0]
+    trainer = made("first_order", STRATEGY)[0]
+    unknown = shuffled().filter(lambda *parts: True)
     return {
-        "odd meta-batch": message_of(fit, made("exact", STRATEGY)[0], batch=5),
-        "one task": message_of(fit, made("exact", STRATEGY)[0], batch=1),
-        "odd runs": message_of(fit, long_runs, quadratics, 6),
+        "odd meta-batch": message_of(fit, trainer, batch=5),
+        "one task": message_of(fit, trainer, batch=1),
+        "unknown length": message_of(fit, trainer, unknown, steps=None),
+        "odd runs": message_of(fit, made("truncated", STRATEGY)[0], quadratics, 6),
         "trainer outside": message_of(fit, made("exact")[0], scope=STRATEGY),
         "optimizer outside": message_of(optimizer_outside),
         "model outside": message_of(model_outside),
@@ -165,8 +202,9 @@ def main():
     with contextlib.redirect_stdout(io.StringIO()):
         results = {
             "exact": differences("exact", task_axis="vectorize"),
-            "first_order": differences("first_order", task_reduction="cvar"),
-            **{kind: differences(kind) for kind in LONG_RUNS},
+            "first_order": differences("first_order", shuffled, task_reduction="cvar"),
+            "truncated": resumed(),
+            "pes": differences("pes"),
             "reductions": {n: difference_of_reduction(n) for n in TASK_REDUCTIONS},
             "fault": fault(),
             "messages": messages(),

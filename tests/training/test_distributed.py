@@ -20,6 +20,8 @@ MESSAGES = {
     "one task": "meta_batch_size=1 for 2 replicas.* Pass `meta_batch_size=2`",
     "odd runs": "of each of the 2 problems.*meta_batch_size=6.* Pass "
     "`meta_batch_size=4 or 8`",
+    "unknown length": "`steps_per_epoch` must be given for a dataset of unknown length"
+    ".*all 2 replicas.*Received: steps_per_epoch=None",
     "trainer outside": r"ValueError: `MetaTrainer\.fit\(\)` was called in the scope of "
     "a MirroredStrategy.*Received: a trainer made outside of any scope",
     "optimizer outside": "ValueError: The outer optimizer must be made in the scope",

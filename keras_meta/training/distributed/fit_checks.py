@@ -118,6 +118,23 @@ def check_shares(trainer, source, meta_batch_size):
     )
 
 
+def check_length(trainer, steps_per_epoch):
+    """Raises ValueError if replicas could come to the end of data at different times.
+
+    Args:
+        trainer: `EpisodicModel`.
+        steps_per_epoch: int, or None if the dataset's length is not known.
+    """
+    strategy = trainer.distribute_strategy
+    if steps_per_epoch is None and strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "Argument `steps_per_epoch` must be given for a dataset of unknown length, "
+            f"so that all {strategy.num_replicas_in_sync} replicas end an epoch at "
+            "once. Received: steps_per_epoch=None. Pass `fit(..., steps_per_epoch=100)"
+            "`, or say the length with `tf.data.experimental.assert_cardinality`."
+        )
+
+
 def name_of(strategy):
     """Returns the name that users know a strategy by, a str."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

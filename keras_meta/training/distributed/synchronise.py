@@ -29,6 +29,25 @@ def rows_of_all(strategy, row):
     return _traced(exchange)().numpy()
 
 
+def any_of_all(strategy):
+    """Returns a function of a bool, whether it is true on any worker.
+
+    Every worker must call both at the same point.
+
+    Args:
+        strategy: `tf.distribute.Strategy` with several workers.
+    """
+    replicas = Replicas(strategy.num_replicas_in_sync)
+
+    def exchange(flag):
+        [total] = strategy.run(lambda: replicas.sum([flag]))
+        return strategy.experimental_local_results(total)[0]
+
+    spec = tf.TensorSpec((), tf.float32)
+    exchange = tf.function(exchange, autograph=False).get_concrete_function(spec)
+    return lambda flag: float(exchange(tf.constant(flag, "float32"))) > 0.0
+
+
 def gathering_of_runs(trainer):
     """Returns a function that gives every replica all long runs, for a checkpoint.
 

@@ -41,6 +41,25 @@ def facts_of(trainer, fit_arguments):
     return {name: _told(value) for name, value in facts.items()}
 
 
+def facts_of_dataset(argument, source):
+    """Returns what must be the same of a dataset on every worker, a dict of str.
+
+    Each worker takes its share of what all of them read: another order, of a shuffle
+    without a seed for one, would give some episodes twice and others never. A mean and
+    a deviation, rounded, do not tell machines apart that round otherwise.
+
+    Args:
+        argument: str, the name of the argument of `fit`.
+        source: `TaskSource`, or None.
+    """
+    if source is None or not source.is_dataset:
+        return {}
+    parts = [np.asarray(part) for part in source.example()]
+    numbers = [part.astype("float64") for part in parts if part.dtype.kind in "biuf"]
+    told = [f"{part.mean():.3g} +- {part.std():.3g}" for part in numbers]
+    return {f"first episode of {argument}": told}
+
+
 def check_agreement(strategy, facts, error):
     """Returns if all workers can start alike; else raises on every worker.
 
