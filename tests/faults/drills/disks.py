@@ -139,20 +139,19 @@ def read_only_folders(folder, count):
         _refuses(lambda: ExperiencePool(pool.path).import_project(project), PoolError)
         # KerasTuner makes its folders with TensorFlow, whose errors are no OSError.
         _refuses(lambda: run_search(place, 2, None), tf.errors.PermissionDeniedError)
-        # Where only the pool is closed, a search goes on without.
-        number = str(len(os.listdir(mine)))
-        run_search(mine / number, 2, pool.path)
-        _check_finished(mine / number, 2, seed=0)
         assert ExperiencePool(pool.path).tasks() == expected
         assert read_preset(place / "drill.kmeta")[0]["theta/w"].sum() == 3.0
 
-    def train():
+    def train_and_search():
         if os.getuid() == 0:
             os.setuid(NOBODY)
         _refuses(lambda: killed_run.run(str(place / "backup")), OSError)
+        # Where only the pool is closed, a search learns from it, and goes on.
+        run_search(mine / "search", 2, pool.path)
+        _check_finished(mine / "search", 2, seed=0)
 
     try:
-        run_forked(train)
+        run_forked(train_and_search)
         for _ in range(count):
             run_forked(use)
             assert {
