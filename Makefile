@@ -1,4 +1,4 @@
-# make test, make demo, make docs, make wheel: on a fresh machine with Python >= 3.10,
+# make test, make demo, make docs, make wheel, make drills: on a fresh machine with Python >= 3.10,
 # pip and make.
 #
 # Each has a virtual environment of its own under .venv/. The stamp's name holds
@@ -21,7 +21,7 @@ DOCS_PACKAGES = $(shell $(PYTHON) -c 'import configparser, shlex; \
 # Only warnings and errors of TensorFlow.
 export TF_CPP_MIN_LOG_LEVEL := 2
 
-.PHONY: test demo docs wheel clean
+.PHONY: test demo docs wheel drills clean
 .DELETE_ON_ERROR:
 
 test: $(TEST)/.installed-$(CHECKSUM)
@@ -37,6 +37,12 @@ demo: $(DEMO)/.installed-$(CHECKSUM)
 # Builds and checks sdist and wheel, and runs the wheel's smoke suite elsewhere.
 wheel: $(TEST)/.installed-$(CHECKSUM)
 	$(TEST)/bin/nox --session wheel
+
+# All fault drills at their full counts, about 15 minutes; what the docs say of them
+# stays as it is. An error if one fails.
+drills: $(TEST)/.installed-$(CHECKSUM)
+	mkdir -p benchmarks/runs
+	$(TEST)/bin/python benchmarks/drills.py --output benchmarks/runs/drills.json
 
 # The site, into site/; a warning is an error. The variable silences an advertisement.
 docs: export NO_MKDOCS_2_WARNING := 1
