@@ -1,5 +1,5 @@
-# make test, make demo, make docs, make wheel, make drills: on a fresh machine with Python >= 3.10,
-# pip and make.
+# make test, make demo, make docs, make wheel, make drills: on a fresh machine with
+# Python >= 3.10, pip and make.
 #
 # Each has a virtual environment of its own under .venv/. The stamp's name holds
 # a checksum of what decides its contents: a second run reuses it, a changed
