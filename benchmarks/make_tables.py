@@ -191,6 +191,7 @@ TABLES = {
     "learned_optimizers": accuracy_tables.learned_optimizers,
     "default_lstm": accuracy_tables.default_lstm,
     "meta_adam_step": meta_adam_tables.meta_adam_step,
+    "meta_adam_ablation": meta_adam_tables.meta_adam_ablation,
     "poisoned_gradients": meta_adam_tables.poisoned_gradients,
     "release_gate": gate_tables.release_gate,
     "release_gate_validation": gate_tables.release_gate_validation,
