@@ -29,7 +29,8 @@ test: $(TEST)/.installed-$(CHECKSUM)
 	$(TEST)/bin/ruff format --check .
 	$(TEST)/bin/lint-imports
 	# Two workers: most of the time goes to tracing and compiling, on one core.
-	$(TEST)/bin/python -m pytest --numprocesses 2 --dist loadfile
+	$(TEST)/bin/python -m pytest --numprocesses 2 --dist loadfile \
+		--no-loadscope-reorder
 
 demo: $(DEMO)/.installed-$(CHECKSUM)
 	$(DEMO)/bin/keras-meta demo
