@@ -22,7 +22,7 @@ from turns import Worker
 
 HERE = pathlib.Path(__file__).parent
 PROGRAM = HERE / "scaling_workers.py"
-STEPS = {"sinusoid": 300, "conv": 5, "learned optimizer": 5}  # a turn
+STEPS = {"sinusoid": 300, "conv": 40, "learned optimizer": 20}  # a turn
 TARGET = 1.7  # of conv
 
 

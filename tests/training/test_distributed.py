@@ -41,7 +41,7 @@ def run(program, *arguments, **variables):
         env={**environment, **variables},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1_200,
     )
 
 
