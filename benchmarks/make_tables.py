@@ -17,6 +17,7 @@ import accuracy_tables
 import fault_tables
 import gate_tables
 import meta_adam_tables
+import scaling_tables
 import search_tables
 from table_parts import load, machine_line, markdown, with_quartiles
 
@@ -200,6 +201,8 @@ TABLES = {
     "lcbench": search_tables.lcbench,
     "lcbench_pasts": search_tables.lcbench_pasts,
     "pool_scale": search_tables.pool_scale,
+    "scaling": scaling_tables.scaling,
+    "network_bound": scaling_tables.network_bound,
     "personalisation": accuracy_tables.personalisation,
     "drills": fault_tables.drills,
 }

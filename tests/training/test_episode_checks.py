@@ -19,7 +19,9 @@ def no_tracing(monkeypatch):
         raise AssertionError("A meta-step was traced.")
 
     monkeypatch.setattr(keras_meta.MetaTrainer, "train_step", refuse)
-    monkeypatch.setattr("keras_meta.training.task_engine.TaskEngine.task_results", refuse)
+    monkeypatch.setattr(
+        "keras_meta.training.task_engine.TaskEngine.task_results", refuse
+    )
 
 
 def few_shot(ways=3, **kwargs):
