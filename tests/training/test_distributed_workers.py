@@ -2,9 +2,13 @@
 
 import importlib.util
 import json
+import os
 import pathlib
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +115,30 @@ def test_workers_that_are_killed_again_and_again_are_given_up(tmp_path):
     program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(RuntimeError, match="more often than max_restarts=1 allows"):
         run_local_workers([sys.executable, "-c", program], 1, max_restarts=1)
+
+
+def test_workers_end_with_the_process_that_is_told_to_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(HERE.parents[1]))
+    worker = (
+        "import json, os, sys, time; config = json.loads(os.environ['TF_CONFIG']);"
+        "path = os.path.join(sys.argv[1], str(config['task']['index']));"
+        "open(path + '.new', 'w').write(str(os.getpid()));"
+        "os.rename(path + '.new', path); time.sleep(600)"
+    )
+    launcher = (
+        "import sys; from keras_meta.training import run_local_workers;"
+        f"run_local_workers([sys.executable, '-c', {worker!r}, sys.argv[1]])"
+    )
+    started = subprocess.Popen([sys.executable, "-c", launcher, str(tmp_path)])
+    notes = [tmp_path / "0", tmp_path / "1"]
+    while not all(note.exists() for note in notes):
+        assert started.poll() is None
+        time.sleep(0.1)
+    started.terminate()
+    assert started.wait() == 128 + signal.SIGTERM
+    for note in notes:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(note.read_text()), 0)
 
 
 def test_every_worker_gets_a_place_in_the_cluster(tmp_path):

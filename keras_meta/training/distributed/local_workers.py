@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -28,7 +32,7 @@ def run_local_workers(
     worker is killed (by the system's out-of-memory killer, say), the others cannot go
     on without it: all are ended and started again, and the program goes on from its
     `BackupAndRestore`. A worker that ends with an error is not started again, since it
-    would fail again.
+    would fail again. Ctrl-C and SIGTERM end the workers, too.
 
     Args:
         command: list of str, a program and its arguments, the same for all workers.
@@ -58,7 +62,8 @@ def run_local_workers(
             f"Received: max_restarts={max_restarts!r}."
         )
     for restarts in range(max_restarts + 1):
-        codes = _run_once(list(command), num_workers)
+        with _sigterm_unwinds():
+            codes = _run_once(list(command), num_workers)
         if not any(codes):
             return restarts
         told = ", ".join(f"{code} of worker {i}" for i, code in enumerate(codes))
@@ -79,14 +84,14 @@ def _run_once(command, num_workers):
     """Returns the workers' exit codes; that of one ended here is 0."""
     addresses = _free_addresses(num_workers)
     workers = []
-    for index in range(num_workers):
-        config = {
-            "cluster": {"worker": addresses},
-            "task": {"type": "worker", "index": index},
-        }
-        environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
-        workers.append(subprocess.Popen(command, env=environment))
     try:
+        for index in range(num_workers):
+            config = {
+                "cluster": {"worker": addresses},
+                "task": {"type": "worker", "index": index},
+            }
+            environment = {**os.environ, "TF_CONFIG": json.dumps(config)}
+            workers.append(subprocess.Popen(command, env=environment))
         while all(worker.poll() in (None, 0) for worker in workers):
             if all(worker.poll() == 0 for worker in workers):
                 return [0] * num_workers
@@ -102,6 +107,24 @@ def _run_once(command, num_workers):
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
+
+
+@contextlib.contextmanager
+def _sigterm_unwinds():
+    """Makes SIGTERM, within, an exception, so that what was begun is ended first.
+
+    It would end this process at once, and leave its workers. A handler of the user's
+    stays; only the main thread can set one.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _free_addresses(count):
