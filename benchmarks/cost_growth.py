@@ -1,9 +1,10 @@
 """Time and peak memory as tasks, inner steps, weights and past trials grow.
 
 Each point runs in a process of its own, on one core; the points of a curve take turns,
-and medians are compared. Every curve gets a line with an intercept, its largest
-relative residual, the power of a fit of logarithms, and the first point that is off
-the line through the smaller ones. Writes `results/cost_growth.json`, of which
+and medians are compared. Every curve gets a line with an intercept through the points
+that are computed in one way, its largest relative residual, the power of a fit of
+logarithms, and the first point that is off the line through the smaller ones. Curves
+that are not named stay as recorded. Writes `results/cost_growth.json`, of which
 `scaling_tables.py` draws the plot.
 
     python benchmarks/cost_growth.py [--rounds 7] [--curves NAME ...] [--quick]
@@ -46,6 +47,7 @@ CURVES = (
     Curve("dense tasks", "tasks", (4, 8, 16, 32, 64, 128, 256), 0, (200, 200)),
     Curve("conv inner steps", "inner steps", (1, 2, 4, 8, 16, 32), 60, (2, 20)),
     Curve("dense inner steps", "inner steps", (1, 2, 4, 8, 16, 32), 0, (100, 100)),
+    Curve("the same, 3 tasks", "inner steps", (1, 2, 4, 8, 16, 32), 0, (100, 100)),
     Curve(
         "dense parameters",
         "weights",
@@ -100,22 +102,45 @@ def measure(curve, points, rounds, core):
         [[worker.turn() for worker in workers] for _ in range(rounds)]
     )  # (rounds, points, times)
     ends = [worker.conclusion() for worker in workers]
+    ways = [end["way"] for end in ends]
+    alike = next((i for i, way in enumerate(ways) if way != ways[0]), len(ways))
     measures = {}
     for index, name in enumerate(curve.times):
-        columns = seconds[:, :, index].T * 1e3
-        rows = [
-            {"x": x, **percentiles(column)}
-            for x, column in zip(points, columns, strict=True)
-        ]
-        medians = [row["median"] for row in rows]
-        measures[f"{name}, ms"] = {"points": rows, **fitted(points, medians)}
-    memory = [end["mebibytes"] for end in ends]
-    measures["memory, MiB"] = {
-        "points": [{"x": x, "median": m} for x, m in zip(points, memory, strict=True)],
-        **fitted(points, memory),
+        times = [percentiles(column) for column in 1e3 * seconds[:, :, index].T]
+        measures[f"{name}, ms"] = with_line(points, times, alike)
+    memory = [{"median": end["mebibytes"]} for end in ends]
+    measures["memory, MiB"] = with_line(points, memory, alike)
+    return {
+        "curve": curve.name,
+        "of": curve.of,
+        "way": told_way(points, ways),
+        "measures": measures,
     }
-    [way] = {end["way"] for end in ends}
-    return {"curve": curve.name, "of": curve.of, "way": way, "measures": measures}
+
+
+def with_line(points, values, alike):
+    """Returns the points, and the line through the first `alike` of them."""
+    rows = [{"x": x, **value} for x, value in zip(points, values, strict=True)]
+    medians = [row["median"] for row in rows[:alike]]
+    return {"points": rows, **fitted(points[:alike], medians)}
+
+
+def told_way(points, ways):
+    """Returns how meta-steps were computed, and from which point otherwise."""
+    told = ways[0]
+    for x, before, way in zip(points[1:], ways, ways[1:], strict=False):
+        if way != before:
+            told += f", {way} from {x:,}"
+    return told
+
+
+def kept(path, curves):
+    """Returns what is recorded of the other curves."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    recorded = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return [result for result in recorded if result["curve"] not in curves]
 
 
 def main():
@@ -127,7 +152,7 @@ def main():
     parser.add_argument("--output", default=HERE / "results" / "cost_growth.json")
     options = parser.parse_args()
     core = min(os.sched_getaffinity(0))
-    results = []
+    results = kept(options.output, options.curves)
     for curve in CURVES:
         if curve.name not in options.curves:
             continue
@@ -137,6 +162,7 @@ def main():
         points = curve.points[:QUICK] if options.quick else curve.points
         results.append(measure(curve, points, rounds, core))
         print(results[-1], flush=True)
+        results.sort(key=lambda result: names.index(result["curve"]))
         write_json(
             options.output,
             {

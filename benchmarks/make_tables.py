@@ -202,6 +202,7 @@ TABLES = {
     "lcbench_pasts": search_tables.lcbench_pasts,
     "pool_scale": search_tables.pool_scale,
     "scaling": scaling_tables.scaling,
+    "cost_growth": scaling_tables.cost_growth,
     "network_bound": scaling_tables.network_bound,
     "personalisation": accuracy_tables.personalisation,
     "drills": fault_tables.drills,

@@ -5,6 +5,7 @@ python benchmarks/scaling_tables.py    # draws results/cost_growth.png
 
 import math
 
+import numpy as np
 from table_parts import HERE, load, machine_line, markdown, with_quartiles
 
 PLOT = HERE / "results" / "cost_growth.png"
@@ -62,9 +63,9 @@ def cost_growth():
                 f"{result['curve']} {points[0]['x']:,} to {points[-1]['x']:,}",
                 result["way"],
                 name,
-                f"{points[0]['median']:.3g} to {points[-1]['median']:.3g}",
-                f"{measure['slope']:.3g}",
-                f"{measure['intercept']:.3g}",
+                f"{_short(points[0]['median'])} to {_short(points[-1]['median'])}",
+                _short(measure["slope"]),
+                _short(measure["intercept"]),
                 f"{100 * measure['largest_relative_residual']:.0f} %",
                 f"{measure['exponent']:.2f}",
                 f"{bend['x']:,} ({100 * bend['off']:+.0f} %)" if bend else "no",
@@ -72,7 +73,7 @@ def cost_growth():
         )
     header = [
         "what grows",
-        "default",
+        "computed by",
         "cost",
         "from, to",
         "slope",
@@ -82,14 +83,20 @@ def cost_growth():
         "bends at",
     ]
     return (
-        f"{markdown(header, rows)}\n\nThe line is that of least relative residuals; "
-        "the power is the slope of a line through the logarithms, which an intercept "
-        "makes smaller than 1. It bends at the first point that is more than "
-        f"{100 * results['bent']:.0f} % off the line through the smaller ones (here: "
-        "by so much). Memory is the peak over what packages hold. One core; a process "
-        f"for each point, in turns; medians of {results['rounds']} rounds, 3 of "
+        f"{markdown(header, rows)}\n\nThe line is that of least relative residuals, "
+        "through the points that are computed in one way; the power is the slope of a "
+        "line through the logarithms, which an intercept makes smaller than 1. It "
+        f"bends at the first point that is more than {100 * results['bent']:.0f} % off "
+        "the line through the smaller ones (here: by so much). Memory is the peak over "
+        "what packages hold, compiling included. One core; a process for each point, "
+        f"in turns; medians of {results['rounds']} rounds, 3 of "
         f"searches. {machine_line(results['machine'])}"
     )
+
+
+def _short(number):
+    """Returns three digits of a number, and all of those before its point."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def send_seconds(rows):
@@ -170,6 +177,7 @@ def draw():
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib import ticker
 
     places = list(_places())
     count = math.ceil(len(places) / COLUMNS)
@@ -183,12 +191,23 @@ def draw():
     for axes, (result, name, measure) in zip(panels.flat, places, strict=False):
         x = [point["x"] for point in measure["points"]]
         y = [point["median"] for point in measure["points"]]
-        line = [measure["slope"] * value + measure["intercept"] for value in x]
-        axes.plot(x, line, linewidth=1.3, color="grey")
+        between = np.geomspace(x[0], x[-1], 100)
+        line = measure["slope"] * between + measure["intercept"]
+        axes.plot(between, line, linewidth=1.3, color="grey")
         axes.plot(x, y, "o", color="teal")
         if measure["bend"]:
             axes.axvline(measure["bend"]["x"], linestyle=":", color="firebrick")
-        axes.set(xscale="log", yscale="log", xlabel=result["of"], ylabel=name)
+        axes.set_xscale("log")
+        axes.set_xticks(x[::2], [f"{value:,}" for value in x[::2]])
+        axes.xaxis.set_minor_locator(ticker.NullLocator())
+        if name.startswith("memory"):
+            axes.set_ylim(0, 1.1 * max(y))
+        else:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter("{x:,g}")
+            axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.set(xlabel=result["of"], ylabel=name)
         axes.set_title(result["curve"], fontsize="medium")
         axes.grid(alpha=0.3)
     for axes in panels.flat[len(places) :]:
