@@ -18,7 +18,7 @@ import pathlib
 
 import numpy as np
 from line_fits import BENT, fitted
-from recording import machine, percentiles, write_json
+from recording import kept, machine, percentiles, write_json
 from turns import Worker
 
 HERE = pathlib.Path(__file__).parent
@@ -134,15 +134,6 @@ def told_way(points, ways):
     return told
 
 
-def kept(path, curves):
-    """Returns what is recorded of the other curves."""
-    path = pathlib.Path(path)
-    if not path.exists():
-        return []
-    recorded = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return [result for result in recorded if result["curve"] not in curves]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
@@ -152,7 +143,7 @@ def main():
     parser.add_argument("--output", default=HERE / "results" / "cost_growth.json")
     options = parser.parse_args()
     core = min(os.sched_getaffinity(0))
-    results = kept(options.output, options.curves)
+    results = kept(options.output, "curve", options.curves)
     for curve in CURVES:
         if curve.name not in options.curves:
             continue

@@ -35,6 +35,21 @@ def percentiles(values):
     return {"median": float(middle), "quartiles": [float(low), float(high)]}
 
 
+def kept(path, field, measured):
+    """Returns the recorded results that are not measured again.
+
+    Args:
+        path: of the results, which need not exist.
+        field: str, what names a result.
+        measured: list of str, the names of those that are.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    recorded = json.loads(path.read_text(encoding="utf-8"))["results"]
+    return [result for result in recorded if result[field] not in measured]
+
+
 def write_json(path, results):
     """Writes results, readable and stable in order."""
     path = pathlib.Path(path)

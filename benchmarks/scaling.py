@@ -4,7 +4,8 @@ Every process is pinned to a core of its own (Linux). A lone process on each cor
 a pair that trains one model together, take turns; each ratio is between times of one
 round. The cores may be unequally busy, so a pair is compared with the mean speed of the
 lone processes. The bytes that a meta-step communicates are counted in the program, as
-it makes the messages. Writes `results/scaling.json`.
+it makes the messages. Workloads that are not named stay as recorded. Writes
+`results/scaling.json`.
 
     python benchmarks/scaling.py [--rounds 11] [--quick]
 """
@@ -16,13 +17,18 @@ import pathlib
 import socket
 import tempfile
 
-from recording import machine, percentiles, write_json
+from recording import kept, machine, percentiles, write_json
 from scaling_workers import WORKLOADS
 from turns import Worker
 
 HERE = pathlib.Path(__file__).parent
 PROGRAM = HERE / "scaling_workers.py"
-STEPS = {"sinusoid": 300, "conv": 40, "learned optimizer": 20}  # a turn
+STEPS = {  # a turn
+    "sinusoid": 300,
+    "conv": 40,
+    "conv, 64 tasks": 10,
+    "learned optimizer": 20,
+}
 TARGET = 1.7  # of conv
 
 
@@ -93,11 +99,12 @@ def main():
     if len(cores) < 2:
         raise SystemExit("This benchmark needs two cores. Received: one.")
     rounds = 2 if options.quick else options.rounds
-    results = []
+    results = kept(options.output, "workload", options.workloads)
     for workload in options.workloads:
         steps = 2 if options.quick else STEPS[workload]
         results.append(measure(workload, cores, rounds, steps))
         print(results[-1], flush=True)
+        results.sort(key=lambda result: WORKLOADS.index(result["workload"]))
         write_json(
             options.output,
             {

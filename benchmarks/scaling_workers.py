@@ -10,7 +10,7 @@ import json
 import os
 import pathlib
 
-WORKLOADS = ("sinusoid", "conv", "learned optimizer")
+WORKLOADS = ("sinusoid", "conv", "conv, 64 tasks", "learned optimizer")
 
 
 def made(workload):
@@ -36,6 +36,8 @@ def made(workload):
     )
     trainer.compile(outer, loss)
     tasks, meta_batch_size = keras_meta_tasks(network, QUERIES)
+    if workload == "conv, 64 tasks":
+        meta_batch_size = 64
     return trainer, tasks, meta_batch_size // 2 * 2  # Two processes share it.
 
 
