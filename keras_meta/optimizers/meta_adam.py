@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_meta.optimizers import (
     adam_step,
+    advice,
     argument_checks,
     backend_variables,
     rate_controller,
@@ -57,12 +58,15 @@ class MetaAdam(LearnedOptimizer):
     than 256 of a tensor. The state is two slots a weight, and two of that sample.
 
     Args:
-        learning_rate: float, schedule or callable; multiplies the learned step.
-            Default 1.0: nothing to tune.
-        total_steps: int >= 1 or None, how many steps the run will take: rates then
-            fall towards its end. A run that goes on beyond it keeps its last rates,
-            and says so once: when `fit` ends, or at once in an eager loop. Default
-            None: not known, and no decay is promised.
+        learning_rate: float, schedule or callable; multiplies the learned step, which
+            has Adam's 0.001 in it. A float <= 0.01 brings a warning. Default 1.0:
+            nothing to tune.
+        total_steps: int >= 1 or None, how many batches the run will take: rates then
+            fall towards its end. With `gradient_accumulation_steps`, too, batches are
+            counted. A run that goes on beyond it, such as a second `fit`, keeps its
+            last rates, and says so once: when `fit` ends, or at once in an eager loop
+            (in a graph loop of your own, never). Default None: not known, and no decay
+            is promised.
         safeguard: bool, whether to watch over the steps. Steps whose gradient or
             loss is not finite, or whose gradient is 100 times as large as usual, are
             skipped. When the loss rises by more than two of its own recent spreads, or
@@ -110,6 +114,7 @@ class MetaAdam(LearnedOptimizer):
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
+        advice.warn_of_adams_rate(learning_rate)
         if total_steps is not None:
             total_steps = argument_checks.checked_count("total_steps", total_steps)
         self.total_steps = total_steps
@@ -162,7 +167,7 @@ class MetaAdam(LearnedOptimizer):
     ) -> tuple[Tensors, State]:
         """Computes one step; see `LearnedOptimizer.update`."""
         seen = (0.0 if loss is None else loss, float(loss is not None))
-        horizon = (self.total_steps or 1, float(self.total_steps is not None))
+        horizon = (self._horizon or 1.0, float(self._horizon is not None))
         return self.controlled_update(
             theta, state, gradients, parameters, step, learning_rate, seen, horizon
         )
@@ -307,15 +312,8 @@ class MetaAdam(LearnedOptimizer):
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
-        config.update(
-            {
-                "total_steps": self.total_steps,
-                "safeguard": self.safeguard,
-                "weights": self.weights,
-                "hidden_units": self.hidden_units,
-                "mixing": self.mixing,
-            }
-        )
+        for name in ("total_steps", "safeguard", "weights", "hidden_units", "mixing"):
+            config[name] = getattr(self, name)
         return config
 
     def _backend_update_step(self, *args):
@@ -327,15 +325,17 @@ class MetaAdam(LearnedOptimizer):
         """Warns, once, if a run of so many steps has outrun its horizon."""
         if self.total_steps is None or self._told_of_end:
             return
-        if int(ops.convert_to_numpy(steps)) > self.total_steps:
+        step = int(ops.convert_to_numpy(steps))
+        if step > math.ceil(self._horizon):
             self._told_of_end = True
-            warnings.warn(
-                f"This MetaAdam was made for total_steps={self.total_steps}, and the "
-                f"run goes on beyond them (step {int(steps)}): rates stay as small as "
-                "they were at the end. Pass the number of steps of the whole run, or "
-                "leave `total_steps` out.",
-                stacklevel=2,
-            )
+            advice.warn_of_end(self.total_steps, step)
+
+    @property
+    def _horizon(self):
+        """The number of updates in `total_steps` batches, a float, or None."""
+        if self.total_steps is None:
+            return None
+        return self.total_steps / (self.gradient_accumulation_steps or 1)
 
     def _plan(self, parameters):
         shapes = tuple(tuple(p.shape) for p in parameters)

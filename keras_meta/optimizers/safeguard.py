@@ -40,6 +40,11 @@ class Safeguarded(LearnedOptimizer):
       loss lies two spreads of single losses above a slower one; each step without
       trouble takes back a two-hundredth of what is missing.
 
+    The limit is made for rules whose steps are Adam's in size. One whose healthy steps
+    are more than 100 times as large, as those of learned rates on raw gradients may
+    be (`MetaSGD`), is slowly replaced by Adam: watch `bounded_steps` and `trust`, and
+    raise `limit`.
+
     Losses reach it in `fit` on the TensorFlow backend; see `LearnedOptimizer`.
     `MetaAdam` has the same guard inside. Costs Adam's two slots a weight.
 
@@ -49,7 +54,7 @@ class Safeguarded(LearnedOptimizer):
         learning_rate: float, schedule or callable; multiplies the whole step. Default
             1.0.
         adam_rate: float > 0, the learning rate of Adam. Default 0.001.
-        limit: float > 0, see above. Default 100.
+        limit: float > 0, how many times Adam's a tensor's step may be. Default 100.
         **kwargs: see `LearnedOptimizer`.
 
     Raises:

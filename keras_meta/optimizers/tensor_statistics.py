@@ -1,6 +1,5 @@
 """What a controller of learning rates sees of each tensor of a model."""
 
-import functools
 import math
 
 import numpy as np
@@ -87,9 +86,12 @@ def tensor_statistics(vectors, counts, turns, path, count):
 
     counts = ops.convert_to_tensor(counts)
 
-    @functools.cache
+    products = {}  # A `functools.cache` breaks torch's compiled graphs.
+
     def product(a, b):
-        return ops.sum(vectors[a] * vectors[b], axis=1) / counts
+        if (a, b) not in products:
+            products[a, b] = ops.sum(vectors[a] * vectors[b], axis=1) / counts
+        return products[a, b]
 
     def cosine(a, b):
         sizes = ops.sqrt(product(a, a) + TINY) * ops.sqrt(product(b, b) + TINY)

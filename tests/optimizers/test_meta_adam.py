@@ -184,6 +184,27 @@ def test_a_run_beyond_its_horizon_goes_on_and_says_so_once(theta_with, controlle
         model.fit(*sequences(), batch_size=16, verbose=0)
 
 
+def test_the_horizon_counts_batches_also_where_gradients_are_accumulated(
+    theta_with, controlled
+):
+    rates = []
+    for settings in ({}, {"gradient_accumulation_steps": 3}):
+        repeats = settings.get("gradient_accumulation_steps", 1)
+        theta = theta_with(decay=1.0)
+        optimizer = controlled(theta, total_steps=4 * repeats, **settings)
+        w = keras.Variable([1.0, -2.0])
+        for _ in range(4 * repeats):
+            optimizer.apply([np.array([0.3, -0.1], "float32")], [w])
+        rates.append(optimizer.rates)
+    np.testing.assert_allclose(*rates, rtol=1e-6)
+    assert rates[0].max() < 0.5e-3
+
+
+def test_a_rate_that_was_meant_for_adam_is_told():
+    with pytest.warns(UserWarning, match="Adam's 0.001 in it.*learning_rate=0.001"):
+        MetaAdam(0.001)
+
+
 def test_an_eager_loop_is_told_at_once():
     optimizer, w = MetaAdam(weights=None, total_steps=2), keras.Variable([1.0])
     with warnings.catch_warnings():
