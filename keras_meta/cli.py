@@ -2,6 +2,7 @@
 
 import argparse
 
+from keras_meta import __version__
 from keras_meta.cli_output import fail, new_console, plain_table, plain_text
 from keras_meta.cli_pool import add_pool_commands
 from keras_meta.presets import Preset, PresetError, list_presets
@@ -49,6 +50,9 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="keras-meta",
         description="Meta-learning for Keras: presets, past searches and a demo.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras_meta {__version__}"
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     inspect = commands.add_parser("inspect", help="show what a preset holds")

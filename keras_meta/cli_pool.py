@@ -59,12 +59,18 @@ def _pool_import(arguments):
 
     status = 0
     console = new_console()
+    folders = [folder for folder in arguments.folders if os.path.isdir(folder)]
+    for folder in arguments.folders:
+        if folder not in folders:
+            status = fail(f"There is no folder {folder!r}.")
+    if not folders:  # No pool is made for nothing.
+        return status
     with ExperiencePool(arguments.pool) as pool:
         table = plain_table(
             f"Read into {arguments.pool}", "folder", "tasks", "new", "updated", "known"
         )
         skipped = []
-        for folder in arguments.folders:
+        for folder in folders:
             try:
                 report = pool.import_project(
                     folder,
@@ -117,6 +123,8 @@ def _pool_importance(arguments):
     from keras_meta.tuner import ExperiencePool, importance
 
     with ExperiencePool(arguments.pool, read_only=True) as pool:
+        if not pool.tasks():
+            return fail(f"The pool {arguments.pool!r} is empty: import searches first.")
         try:
             found = importance(pool, arguments.objective)
         except ValueError as error:

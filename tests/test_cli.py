@@ -5,6 +5,7 @@ import types
 import numpy as np
 import pytest
 
+import keras_meta
 from keras_meta import cli
 from keras_meta.presets import Preset, registry
 
@@ -183,3 +184,10 @@ def test_the_package_runs_as_the_command_does():
     assert "lstm_default" in found.stdout
     command[-1] = "nonsense"
     assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+
+
+def test_it_tells_its_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"keras_meta {keras_meta.__version__}\n"

@@ -100,6 +100,19 @@ def test_export_to_a_reader_that_has_enough_ends_quietly(folder, monkeypatch):
         assert cli.main(["pool", "export"]) == 0
 
 
+def test_no_pool_is_made_for_a_folder_that_does_not_exist(folder, capsys):
+    assert cli.main(["pool", "import", "nowhere"]) == 2
+    assert "There is no folder 'nowhere'" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
+
+
+def test_an_empty_pool_has_no_importance(folder, capsys):
+    (folder / "empty").mkdir()
+    assert cli.main(["pool", "import", "empty"]) == 2
+    assert cli.main(["pool", "importance"]) == 2
+    assert "is empty: import searches first" in capsys.readouterr().err
+
+
 def test_folder_that_is_no_project_does_not_stop_the_others(folder, capsys):
     write_project(folder / "a", [0.5])
     write_project(folder / "twins", [0.5], ["x", "y"])
