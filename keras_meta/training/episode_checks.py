@@ -7,13 +7,18 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_meta.training.distributed.fit_checks import check_model_scope
+
 MAX_QUOTED = 300
 # Losses of one-hot targets, as lower-case names without underscores.
 ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy")
 
 
 def check_model(model, argument="model"):
-    """Raises unless `model` is a built Keras model with trainable variables."""
+    """Raises unless `model` is a built Keras model with trainable variables.
+
+    It must have been made in the scope of the strategy in which this is called.
+    """
     if not isinstance(model, keras.Model):
         raise TypeError(
             f"Argument `{argument}` must be a `keras.Model`. "
@@ -30,6 +35,7 @@ def check_model(model, argument="model"):
                 else "Start it with `keras.Input`, or call it on a batch first."
             )
         )
+    check_model_scope(model)
 
 
 def check_episode(trainer, source):

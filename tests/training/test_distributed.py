@@ -25,9 +25,9 @@ MESSAGES = {
     "trainer outside": r"ValueError: `MetaTrainer\.fit\(\)` was called in the scope of "
     "a MirroredStrategy.*Received: a trainer made outside of any scope",
     "optimizer outside": "ValueError: The outer optimizer must be made in the scope",
-    "model outside": "ValueError: The model, the optimizers and the trainer must be "
-    r"made in the scope of one strategy\. Received: a MetaTrainer made in the scope of "
-    "a MirroredStrategy with 2 replicas, and the variable '.*kernel', which was not",
+    "model outside": "ValueError: The model must be made in the scope of the strategy "
+    r"in which the trainer is\. Received: the variable '.*kernel', which was not, in "
+    "the scope of a MirroredStrategy",
     "average": r"several replicas\. Received: use_ema\.",
     "accumulated": r"several replicas\. Received: gradient_accumulation_steps\.",
 }

@@ -75,7 +75,7 @@ def said(folder):
         (
             "settings",
             "inner_steps: 1 on worker 0, 2 on worker 1; .*meta_batch_size: 4 on worker "
-            "0, 8 on worker 1.*a seed must be given",
+            "0, 8 on worker 1.*on every worker",
         ),
         ("version", '.*keras_meta: "0.1.0" on worker 0, "9.9" on worker 1'),
         ("callbacks", r'callbacks: \[\] on worker 0, \["EarlyStopping"\] on worker 1'),

@@ -62,6 +62,24 @@ def check_scope(trainer):
             )
 
 
+def check_model_scope(model):
+    """Raises ValueError for a model made outside of the scope that this is called in.
+
+    TensorFlow would refuse its variables with a message about colocation.
+    """
+    if not tf.distribute.has_strategy():
+        return
+    strategy = tf.distribute.get_strategy()
+    for variable in model.variables:
+        if not strategy.extended.variable_created_in_scope(variable.value):
+            raise ValueError(
+                "The model must be made in the scope of the strategy in which the "
+                f"trainer is. Received: the variable {variable.path!r}, which was not, "
+                f"in the scope of a {name_of(strategy)}. Make both in `with "
+                "strategy.scope():`."
+            )
+
+
 def check_optimizer_scope(trainer):
     """Raises ValueError unless the outer optimizer was made where the trainer was."""
     made_in = trainer.optimizer._distribution_strategy

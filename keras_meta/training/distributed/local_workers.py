@@ -72,7 +72,11 @@ def run_local_workers(
                 f"A worker ended with an error. Received: exit codes {told}. Its own "
                 "message stands above."
             )
-        print(f"A worker was killed (exit codes {told}).", flush=True)
+        if restarts < max_restarts:
+            print(
+                f"A worker was killed (exit codes {told}); all are started again.",
+                flush=True,
+            )
     raise RuntimeError(
         f"Workers were killed more often than max_restarts={max_restarts} allows. "
         f"Received: exit codes {told}. See whether the machine has enough memory for "

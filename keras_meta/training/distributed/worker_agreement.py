@@ -14,7 +14,7 @@ from keras_meta.training.distributed.synchronise import rows_of_all
 # with another version must be able to say so.
 MAX_BYTES = 8192
 # Longer values are told as the first digits of their SHA-256.
-LONGEST, DIGITS = 48, 12
+LONGEST, DIGITS = 120, 12
 
 
 def facts_of(trainer, fit_arguments):
@@ -99,10 +99,11 @@ def check_agreement(strategy, facts, error):
             )
     differing = _differences([note["facts"] for note in notes])
     if differing:
+        seed = " Give a seed." if any(d.startswith("seed:") for d in differing) else ""
         raise ValueError(
             "All workers must run the same program with the same versions and "
             f"settings. Received: {'; '.join(differing)}. Start the same program, "
-            "with the same arguments, on every worker; a seed must be given."
+            f"with the same arguments, on every worker.{seed}"
         )
 
 
