@@ -12,7 +12,9 @@ def drills():
         elif len(row["outcomes"]) == 1:
             [outcome] = row["outcomes"]
         else:
-            outcome = "; ".join(f"{n:,} {what}" for what, n in row["outcomes"].items())
+            outcome = "; ".join(
+                f"{n:,} times: {what}" for what, n in row["outcomes"].items()
+            )
         rows.append([row["fault"], f"{row['count']:,}", outcome.replace("|", "\\|")])
     failed = sum("failed" in row for row in results["rows"])
     total = sum(row["count"] for row in results["rows"])

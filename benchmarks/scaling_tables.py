@@ -13,6 +13,7 @@ PANEL = (3.2, 2.7)  # inches
 COLUMNS = 4
 GIGABITS = (1, 10, 100)  # a second
 WORKERS = (2, 8, 32)
+NO_LINE = 0.25  # of a value: points further off lie on no line worth a slope
 
 
 def scaling():
@@ -58,15 +59,14 @@ def cost_growth():
     for result, name, measure in _places():
         points = measure["points"]
         bend = measure["bend"]
+        medians = [point["median"] for point in points]
         rows.append(
             [
                 f"{result['curve']} {points[0]['x']:,} to {points[-1]['x']:,}",
                 result["way"],
                 name,
-                f"{_short(points[0]['median'])} to {_short(points[-1]['median'])}",
-                _short(measure["slope"]),
-                _short(measure["intercept"]),
-                f"{100 * measure['largest_relative_residual']:.0f} %",
+                f"{_short(min(medians))} to {_short(max(medians))}",
+                *_line_cells(measure),
                 f"{measure['exponent']:.2f}",
                 f"{bend['x']:,} ({100 * bend['off']:+.0f} %)" if bend else "no",
             ]
@@ -75,7 +75,7 @@ def cost_growth():
         "what grows",
         "computed by",
         "cost",
-        "from, to",
+        "least, most",
         "slope",
         "intercept",
         "off the line, at most",
@@ -92,6 +92,14 @@ def cost_growth():
         f"in turns; medians of {results['rounds']} rounds, 3 of "
         f"searches. {machine_line(results['machine'])}"
     )
+
+
+def _line_cells(measure):
+    """Returns slope, intercept and residual, or says that there is no line."""
+    off = f"{100 * measure['largest_relative_residual']:.0f} %"
+    if measure["largest_relative_residual"] > NO_LINE:
+        return ["no line", "", off]
+    return [_short(measure["slope"]), _short(measure["intercept"]), off]
 
 
 def _short(number):
@@ -136,6 +144,7 @@ def network_bound():
                 [
                     row["workload"],
                     f"{gigabits} Gbit/s",
+                    f"{row['ratio']['median']:.2f}",
                     *[f"{speed:.1f}" for speed in speeds],
                     _binds_from(one, link),
                     f"{100 * _share(one, WORKERS[-1], link):.0f} %",
@@ -144,6 +153,7 @@ def network_bound():
     header = [
         "",
         "link",
+        "measured, 2 processes of one machine",
         *[f"speed-up, {n} workers" for n in WORKERS],
         "network binds from",
         f"network's share, {WORKERS[-1]} workers, full meta-batch each",
@@ -151,10 +161,11 @@ def network_bound():
     return (
         f"{markdown(header, rows)}\n\nReckoned, not measured, by the formula above, "
         "from the measured times of one process and "
-        f"{1e6 * latency:.0f} µs a send, which is all that two processes lost "
-        "over the loopback, waiting included; your network's own latency comes on top. "
-        "The network binds from the number of workers at which it takes longer than "
-        "computing."
+        f"{1e6 * latency:.0f} µs a send, which is what two processes of the smallest "
+        "workload lost over the loopback; your network's own latency comes on top. "
+        "What the measured speed-up falls short of the reckoned one is what the "
+        "formula leaves out. The network binds from the number of workers at which it "
+        "takes longer than computing."
     )
 
 
@@ -193,7 +204,8 @@ def draw():
         y = [point["median"] for point in measure["points"]]
         between = np.geomspace(x[0], x[-1], 100)
         line = measure["slope"] * between + measure["intercept"]
-        axes.plot(between, line, linewidth=1.3, color="grey")
+        if measure["largest_relative_residual"] <= NO_LINE:
+            axes.plot(between, line, linewidth=1.3, color="grey")
         axes.plot(x, y, "o", color="teal")
         if measure["bend"]:
             axes.axvline(measure["bend"]["x"], linestyle=":", color="firebrick")
