@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_meta.training.distributed.fit_checks import check_model_scope
 
 MAX_QUOTED = 300
+CLASS_NUMBER_LOSS = "sparsecategoricalcrossentropy"
 # Losses of one-hot targets, as lower-case names without underscores.
 ONE_HOT_LOSSES = ("categoricalcrossentropy", "categoricalfocalcrossentropy")
 
@@ -162,9 +163,18 @@ def check_loss(learner, y, y_pred):
         )
     name = getattr(loss, "fn", loss)  # Keras' loss objects hold a function.
     name = name if isinstance(name, str) else getattr(name, "__name__", "")
-    if name.replace("_", "").lower() not in ONE_HOT_LOSSES or len(outputs) > 1:
+    if len(outputs) > 1:
         return
     (y,), (y_pred,) = targets, outputs
+    plain_name = name.replace("_", "").lower()
+    if plain_name == CLASS_NUMBER_LOSS and y.dtype.is_floating:
+        raise ValueError(
+            f"The loss {name!r} takes class numbers. Received: targets of dtype "
+            f"{y.dtype.name}. Pass integers, `y.astype('int32')`, or compile with a "
+            "loss for regression, such as 'mse'."
+        )
+    if plain_name not in ONE_HOT_LOSSES:
+        return
     if not y.dtype.is_floating and len(_squeezed(y)) < len(y_pred.shape):
         raise ValueError(
             f"The loss {name!r} takes one-hot targets. Received: class numbers, "

@@ -143,7 +143,7 @@ def test_arrays_are_referred_to_from_groups_first(make_trainer, no_tracing):
 
 
 def test_float_class_numbers_are_named(make_trainer, dataset_of, no_tracing):
-    trainer = make_trainer(classifier(2), loss="sparse_categorical_crossentropy")
+    trainer = make_trainer(classifier(2), loss="mse")
     x, y = np.ones((2, 3), "float32"), np.array([[0.0], [1.0]])
     text = "Float targets are taken for regression: .*pass integers"
     both_ways(trainer, dataset_of((x, y, x, y)), ValueError, text)
@@ -169,6 +169,13 @@ def test_losses_of_one_hot_targets_refuse_class_numbers(
     with pytest.raises(ValueError, match=text):
         trainer.adapt(x, y)
     trainer.adapt(x, np.eye(2)[y])
+
+
+def test_a_loss_of_class_numbers_refuses_floats(make_trainer, dataset_of, no_tracing):
+    trainer = make_trainer(classifier(1), loss="sparse_categorical_crossentropy")
+    x, y = np.ones((2, 3), "float32"), np.array([[0.5], [-2.0]], "float32")
+    text = "takes class numbers. Received: targets of dtype float32. Pass integers"
+    both_ways(trainer, dataset_of((x, y, x, y)), ValueError, text)
 
 
 def test_several_outputs_need_as_many_targets(make_trainer, sinusoids, no_tracing):
