@@ -33,7 +33,7 @@ def digits():
 def meta_train(x, y, quick):
     """Returns a trainer whose optimizer has learned to train small networks."""
     problems = keras_meta.tasks.network_family(
-        x, y, count=2 if quick else 8, units=(8, 32), batch_size=BATCH_SIZE
+        x, y, count=1 if quick else 8, units=(8, 32), batch_size=BATCH_SIZE
     )
     trainer = keras_meta.OptimizerTrainer(
         keras_meta.LSTMOptimizer(inputs="normalized", seed=0),
@@ -97,7 +97,7 @@ def main():
         options.folder / "lstm_optimizer.png",
         steps=5 if options.quick else 200,
         episodes=2 if options.quick else 8,
-        rates=RATES[:2] if options.quick else RATES,
+        rates=RATES[:1] if options.quick else RATES,
     )
 
     epochs = 1 if options.quick else 18  # 22 steps each
