@@ -11,6 +11,8 @@ import pytest
 from keras_meta.tuner import ExperiencePool, MetaOracle, MetaTuner
 
 OBJECTIVE = keras_tuner.Objective("val_score", "max")
+# But for the pool `filled`, whose prior is pretrained as in use.
+pytestmark = pytest.mark.usefixtures("short_pretraining")
 
 
 def declare(hp, names=("rate", "units")):
@@ -439,7 +441,7 @@ def test_meta_tuner_takes_the_place_of_bayesian_optimization(tmp_path, filled):
             ]
         )
         rate = hp.Float("rate", 1e-4, 1e-1, sampling="log")
-        model.compile(keras.optimizers.Adam(rate), "mse")
+        model.compile(keras.optimizers.Adam(rate), "mse", jit_compile=False)
         return model
 
     tuner = MetaTuner(
