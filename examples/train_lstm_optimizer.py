@@ -33,7 +33,7 @@ def digits():
 def meta_train(x, y, quick):
     """Returns a trainer whose optimizer has learned to train small networks."""
     problems = keras_meta.tasks.network_family(
-        x, y, count=2 if quick else 8, units=(8, 32), batch_size=BATCH_SIZE
+        x, y, count=1 if quick else 8, units=(8, 32), batch_size=BATCH_SIZE
     )
     trainer = keras_meta.OptimizerTrainer(
         keras_meta.LSTMOptimizer(inputs="normalized", seed=0),

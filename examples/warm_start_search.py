@@ -41,7 +41,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a few trials only")
     options = parser.parse_args()
     past_trials, trials, epochs, seeds = (
-        (2, 2, 1, (1,)) if options.quick else (20, 10, 8, (1, 2, 3))
+        (1, 1, 1, (1,)) if options.quick else (20, 10, 8, (1, 2, 3))
     )
 
     pool = keras_meta.tuner.ExperiencePool(options.folder / "searches.sqlite")

@@ -49,7 +49,11 @@ def make_learner(make_encoder):
         learner = keras_meta.learners.MatchingNetwork(
             encoder or make_encoder(), **{"seed": 3} | kwargs
         )
-        learner.compile(outer or keras.optimizers.Adam(0.01), metrics=list(metrics))
+        learner.compile(
+            outer or keras.optimizers.Adam(0.01),
+            metrics=list(metrics),
+            jit_compile=False,
+        )
         return learner
 
     return make

@@ -139,7 +139,7 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted(inputs):
     x, y = data()
     optimizer = LSTMOptimizer(inputs=inputs, seed=0)
     model = model_of(4, 2)
-    model.compile(optimizer=optimizer, loss="mse")
+    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
     model.fit(x, y, batch_size=4, verbose=0)
     assert optimizer.skipped_steps == 0
     before = [np.array(v) for v in [*model.weights, *optimizer._state_variables]]
@@ -161,7 +161,7 @@ def test_one_theta_steps_models_of_any_size():
     trained.build(model_of(2).trainable_variables)
     other = model_of(30, 5, 2)
     optimizer = trained.adapt_to(other)
-    other.compile(optimizer=optimizer, loss="mse")
+    other.compile(optimizer=optimizer, loss="mse", jit_compile=False)
     before = other.get_weights()
     other.fit(x, y, batch_size=4, verbose=0)
     for name, value in trained.theta_values().items():
@@ -182,7 +182,7 @@ def test_rows_of_an_embedding_that_a_batch_does_not_touch_stay():
         ]
     )
     optimizer = LSTMOptimizer(seed=0)
-    model.compile(optimizer=optimizer, loss="mse")
+    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
     table = model.layers[0].embeddings
     before = np.array(table)
     model.fit(np.array([[1, 4]]), np.array([1.0]), epochs=3, verbose=0)
@@ -199,7 +199,7 @@ def test_rows_of_an_embedding_that_a_batch_does_not_touch_stay():
 
 def test_a_model_without_trainable_variables_is_left_to_keras():
     model = keras.Sequential([keras.Input((3,)), keras.layers.ReLU()])
-    model.compile(optimizer=LSTMOptimizer(seed=0), loss="mse")
+    model.compile(LSTMOptimizer(seed=0), loss="mse", jit_compile=False)
     x, _ = data()
     with pytest.warns(UserWarning, match="does not have any trainable weights"):
         history = model.fit(x, x, verbose=0)

@@ -74,7 +74,7 @@ def test_a_diverging_rule_ends_where_adam_does():
     def final(optimizer):
         keras.utils.set_random_seed(0)
         model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-        model.compile(optimizer, loss="mse")
+        model.compile(optimizer, loss="mse", jit_compile=False)
         history = model.fit(x, y, batch_size=32, epochs=20, verbose=0).history["loss"]
         return history[-1], history[0]
 
@@ -89,7 +89,8 @@ def test_a_diverging_rule_ends_where_adam_does():
 def test_it_is_saved_with_the_rule_that_it_guards(tmp_path):
     x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.compile(Safeguarded(keras_meta.MetaSGD(seed=0), limit=7.0), loss="mse")
+    optimizer = Safeguarded(keras_meta.MetaSGD(seed=0), limit=7.0)
+    model.compile(optimizer, loss="mse", jit_compile=False)
     model.fit(x, x[:, :2], verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -111,7 +112,7 @@ def test_the_log_reaches_history_and_files(tmp_path):
     x = np.random.default_rng(0).normal(size=(64, 3)).astype("float32")
     x[5] = np.nan
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    model.compile(MetaAdam(weights=None), loss="mse")
+    model.compile(MetaAdam(weights=None), loss="mse", jit_compile=False)
     path = tmp_path / "log.csv"
     history = model.fit(
         x,

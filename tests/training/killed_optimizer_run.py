@@ -1,12 +1,10 @@
-"""A small meta-training of an optimizer that can be killed.
+"""A small meta-training of an optimizer that can be killed in the second epoch.
 
-As a program: `python killed_optimizer_run.py BACKUP_FOLDER` dies in the second epoch;
 `test_optimizer_trainer.py` runs it.
 """
 
 import os
 import signal
-import sys
 
 import keras
 
@@ -47,7 +45,3 @@ def run(backup=None, kill=False):
         verbose=0,
     )
     return trainer
-
-
-if __name__ == "__main__":
-    run(sys.argv[1], kill=True)

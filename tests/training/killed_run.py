@@ -1,11 +1,7 @@
-"""A small meta-training that can be killed; `test_fit_callbacks.py` runs it.
-
-As a program: `python killed_run.py BACKUP_FOLDER KIND MOMENT`.
-"""
+"""A small meta-training that can be killed; `test_fit_callbacks.py` runs it."""
 
 import os
 import signal
-import sys
 
 import keras
 import numpy as np
@@ -95,7 +91,3 @@ def _die_at_the_second_metadata():
         dumps = staticmethod(dying_dumps)
 
     backup_and_restore.json = DyingJson
-
-
-if __name__ == "__main__":
-    run(*sys.argv[1:])

@@ -17,20 +17,20 @@ tf.config.set_logical_device_configuration(CPU, HALVES)
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from distributed_run import (  # noqa: E402
-    BATCH,
-    EPOCHS,
-    STEPS,
-    made,
-    trained,
-    values,
-)
 
 import keras_meta  # noqa: E402
 from keras_meta.training.distributed.replicas import Replicas  # noqa: E402
 from keras_meta.training.task_reduction import (  # noqa: E402
     TASK_REDUCTIONS,
     reduce_tasks,
+)
+from tests.training.distributed_run import (  # noqa: E402
+    BATCH,
+    EPOCHS,
+    STEPS,
+    made,
+    trained,
+    values,
 )
 
 STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

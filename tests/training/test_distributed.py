@@ -1,18 +1,16 @@
 """Two replicas of one process train as one device does."""
 
 import json
-import os
 import pathlib
 import re
-import subprocess
-import sys
+import runpy
 
 import pytest
 
 from keras_meta.training.task_reduction import TASK_REDUCTIONS
+from tests.forked import forked
 
-HERE = pathlib.Path(__file__).parent
-PROGRAM = HERE / "mirrored_run.py"
+PROGRAM = pathlib.Path(__file__).with_name("mirrored_run.py")
 MESSAGES = {
     "odd meta-batch": "ValueError: Argument `meta_batch_size` must be a multiple of "
     r"the number of replicas.*meta_batch_size=5 for 2 replicas \(MirroredStrategy\)"
@@ -33,23 +31,11 @@ MESSAGES = {
 }
 
 
-def run(program, *arguments, **variables):
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
-    environment["TF_CPP_MIN_LOG_LEVEL"] = "3"
-    return subprocess.run(
-        [sys.executable, str(program), *arguments],
-        env={**environment, **variables},
-        capture_output=True,
-        text=True,
-        timeout=1_200,
-    )
-
-
 @pytest.fixture(scope="module")
 def results():
-    finished = run(PROGRAM)
-    assert finished.returncode == 0, finished.stderr[-4000:]
-    return json.loads(finished.stdout)
+    status, printed = forked(runpy.run_path, str(PROGRAM), None, "__main__")
+    assert status == 0, printed[-4000:]
+    return json.loads(printed.splitlines()[-1])
 
 
 @pytest.mark.slow

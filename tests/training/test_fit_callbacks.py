@@ -1,18 +1,11 @@
-import importlib.util
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import pytest
 
-HERE = pathlib.Path(__file__).parent
-spec = importlib.util.spec_from_file_location("killed_run", HERE / "killed_run.py")
-killed_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(killed_run)
+from tests.forked import forked
+from tests.training import killed_run
 
 MOMENTS = {  # The first epoch that is left to do.
     ("distribution", "between epochs"): 2,
@@ -29,30 +22,14 @@ def weights(trainer):
 
 @pytest.fixture(scope="module")
 def backups(tmp_path_factory):
-    """Backup folders of runs that were killed, two processes at a time."""
-    folders, running = {}, []
+    """Backup folders of runs that were killed."""
+    folders = {}
     for kind, moment in MOMENTS:
         folder = tmp_path_factory.mktemp("backup")
-        arguments = [str(HERE / "killed_run.py"), str(folder), kind, moment]
-        running.append(
-            subprocess.Popen(
-                [sys.executable, *arguments],
-                env=os.environ | {"PYTHONPATH": str(HERE.parents[1])},
-                stderr=subprocess.PIPE,
-            )
-        )
+        status, printed = forked(killed_run.run, folder, kind, moment)
+        assert status in (-9, 9), printed[-2000:]
         folders[kind, moment] = folder
-        if len(running) == 2:
-            _wait_until_killed(running)
-    _wait_until_killed(running)
     return folders
-
-
-def _wait_until_killed(running):
-    while running:
-        process = running.pop()
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode in (-9, 9), errors.decode()[-2000:]
 
 
 @pytest.fixture(scope="module")

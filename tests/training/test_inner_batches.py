@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 import keras_meta
+from keras_meta.training import inner_loop
 from keras_meta.training.inner_batches import inner_batches
 
 
@@ -23,13 +24,18 @@ def test_the_whole_set_needs_no_batches(batch_size):
 
 
 @pytest.mark.parametrize("task_axis", ["sequential", "vectorize"])
-@pytest.mark.parametrize("num_steps", [2, 40])
+@pytest.mark.parametrize("unrolled", [True, False])
 def test_evaluation_and_training_draw_batches(
-    make_trainer, sinusoids, task_axis, num_steps
+    make_trainer, sinusoids, task_axis, unrolled, monkeypatch
 ):
     """Small batches change the result; a batch as large as the set does not."""
-    results = []
-    for batch_size in (None, 5, 2):
+    results, num_steps = [], 2
+    if not unrolled:  # A graph loop, but with vectorized tasks from 4 steps on.
+        monkeypatch.setattr(inner_loop, "MAX_UNROLLED_STEPS", 1)
+        num_steps = 4
+    # A batch as large as the set is none: found before the loop, so seen once above.
+    sizes = (None, 5, 2) if unrolled else (5, 2)
+    for batch_size in sizes:
         trainer = make_trainer(
             inner=keras_meta.SGD(0.05),
             inner_batch_size=batch_size,
@@ -39,9 +45,10 @@ def test_evaluation_and_training_draw_batches(
         trainer.fit(sinusoids, meta_batch_size=2, steps_per_epoch=2, verbose=0)
         losses = trainer.evaluate(sinusoids, episodes=4, verbose=0)["loss"]["mean"]
         results.append((losses, trainer.model.get_weights()[0]))
-    assert results[0][0] == results[1][0] != results[2][0]
-    np.testing.assert_array_equal(results[0][1], results[1][1])
-    assert np.abs(results[0][1] - results[2][1]).max() > 1e-4
+    *whole, small = results
+    assert whole[0][0] == whole[-1][0] != small[0]
+    np.testing.assert_array_equal(whole[0][1], whole[-1][1])
+    assert np.abs(whole[0][1] - small[1]).max() > 1e-4
 
 
 def test_evaluation_may_take_other_steps_than_training(make_trainer, sinusoids):

@@ -25,7 +25,7 @@ def plain_keras(trainer, episode, num_steps):
     """[(mse, mae), ...] after each step of `fit` with the learned optimizer."""
     model = keras.models.clone_model(trainer.model)
     model.set_weights(trainer.model.get_weights())
-    model.compile(trainer.learned_optimizer(), loss="mse")
+    model.compile(trainer.learned_optimizer(), loss="mse", jit_compile=False)
     values = []
     for step in range(num_steps + 1):
         if step:

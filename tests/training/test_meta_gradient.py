@@ -115,7 +115,8 @@ def test_exact_gradients_are_those_of_finite_differences(
 def test_recomputation_changes_no_gradient(
     gradients_of, episode, num_steps, meta_gradient
 ):
-    for task_axis in ("sequential", "vectorize"):
+    # Where tasks are vectorized, 12 steps are written out as 3 are.
+    for task_axis in ("sequential", "vectorize") if num_steps == 3 else ("sequential",):
         received = [
             gradients_of(
                 keras_meta.MetaSGD(alpha_init=0.1, rate_map="linear", seed=0),

@@ -1,9 +1,6 @@
 """OptimizerTrainer through its public API."""
 
-import os
 import signal
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -15,8 +12,9 @@ from keras_meta import LSTMOptimizer, OptimizerTrainer
 from keras_meta.optimizers import Adam
 from keras_meta.tasks import OptimizationProblem, Problem, Quadratic, Sinusoid
 from keras_meta.training import PES
+from tests.forked import forked
+from tests.training.killed_optimizer_run import run
 
-from .killed_optimizer_run import run
 from .long_runs.problems import Bowls, LearnedRate, OneBowl, losses_by_hand
 
 
@@ -103,7 +101,7 @@ def test_a_runs_clipped_gradient_has_at_most_that_norm():
 
 
 def test_several_problems_share_a_meta_step():
-    trainer = make(LSTMOptimizer(hidden_size=3, seed=0))
+    trainer = make()
     problems = [Quadratic(2), Bowls(), Quadratic(5)]
     history = fit(trainer, problems, meta_batch_size=6)
     assert [runs.num_tasks for runs in trainer.all_runs()] == [2, 2, 2]
@@ -127,7 +125,7 @@ def test_learning_makes_runs_better():
 
 def test_imitation_then_training():
     trainer = make(
-        LSTMOptimizer(seed=0), keras.optimizers.Adam(0.01), horizon=20, truncation=10
+        LSTMOptimizer(seed=0), keras.optimizers.Adam(0.01), horizon=10, truncation=5
     )
     first = fit(trainer, Quadratic(), teacher=Adam(0.1), steps=5)
     later = fit(trainer, Quadratic(), teacher=Adam(0.1), steps=60)
@@ -164,7 +162,7 @@ def test_a_learned_optimizer_may_be_the_outer_one():
 
 
 def test_a_problem_added_to_the_list_is_trained_on():
-    trainer = make(LSTMOptimizer(hidden_size=3, seed=0))
+    trainer = make()
     problems = [Quadratic(2), Quadratic(3)]
     fit(trainer, problems, meta_batch_size=6, steps=1)
     problems.append(Quadratic(4))
@@ -227,17 +225,8 @@ def test_fit_on_another_problem_begins_new_runs():
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(tmp_path):
-    program = os.path.join(os.path.dirname(__file__), "killed_optimizer_run.py")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
-    }
-    killed = subprocess.run(
-        [sys.executable, program, str(tmp_path / "backup")],
-        env=environment,
-        capture_output=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    status, printed = forked(run, tmp_path / "backup", True)
+    assert status == -signal.SIGKILL, printed[-2000:]
     resumed = run(tmp_path / "backup")
     whole = run()
     assert int(resumed.meta_step) == int(whole.meta_step) == 9

@@ -46,7 +46,7 @@ def test_the_loaded_optimizer_in_plain_fit_takes_the_steps_of_adapt(
     episode = sinusoids.sample(5)
     preset = keras_meta.load(path)
     model = preset.initialize(keras.models.clone_model(trainer.model))
-    model.compile(preset.optimizer(), loss="mse")
+    model.compile(preset.optimizer(), loss="mse", jit_compile=False)
     x, y = np.array(episode.support_x), np.array(episode.support_y)
     model.fit(x, y, batch_size=5, epochs=2, shuffle=False, verbose=0)
     adapted = trainer.adapt(x, y)

@@ -1,5 +1,6 @@
 """KerasTuner's searches over plain functions, and processes that use a pool."""
 
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,15 @@ from keras_meta.tuner.pool_schema import PoolError
 @pytest.fixture
 def pool(tmp_path):
     return ExperiencePool(tmp_path / "pool.sqlite")
+
+
+@pytest.fixture
+def short_pretraining(monkeypatch):
+    """A prior that a search pretrains sees 50 steps in place of 1500."""
+    from keras_meta.tuner import deep_prior, suggestions
+
+    few = functools.partial(deep_prior.pretrained_weights, steps=50)
+    monkeypatch.setattr(suggestions, "pretrained_weights", few)
 
 
 @pytest.fixture

@@ -1,24 +1,18 @@
 """One process of a search: alone, KerasTuner's chief, or a worker of it.
 
-    python search_process.py FOLDER SETTINGS
-
-SETTINGS is JSON: `pool`, `project`, `trials`, and `held`, a list of trial ids. Each
+`run(folder, settings)` is what `test_search_faults.py` starts. `settings` has `pool`,
+`project`, `trials`, `held`, a list of trial ids, and `file_size`, bytes or None. Each
 trial appends "begin ID WORKER" to FOLDER/log; one that is held then waits for the file
 FOLDER/go_ID. At its end it appends "end ID WORKER".
 """
 
-import json
-import os
+import resource
 import signal
-import sys
 import time
-from pathlib import Path
 
-os.environ["KERAS_BACKEND"] = "numpy"  # Nothing is trained here.
+import keras_tuner
 
-import keras_tuner  # noqa: E402
-
-from keras_meta.tuner import MetaOracle  # noqa: E402
+from keras_meta.tuner import MetaOracle
 
 
 def score(values):
@@ -53,10 +47,12 @@ class Search(keras_tuner.Tuner):
             file.write(f"{event} {trial.trial_id} {self.tuner_id}\n")
 
 
-def main():
+def run(folder, settings):
     # A shell's background jobs are started deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
+    if settings["file_size"] is not None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # A write fails instead.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (settings["file_size"],) * 2)
     oracle = MetaOracle(
         keras_tuner.Objective("val_score", "max"),
         max_trials=settings["trials"],
@@ -68,7 +64,3 @@ def main():
         folder, settings["held"], oracle=oracle, project_name=settings["project"]
     )
     search.search()
-
-
-if __name__ == "__main__":
-    main()

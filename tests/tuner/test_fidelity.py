@@ -83,7 +83,7 @@ def test_curves_of_a_past_task():
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable")
-def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
+def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path, quick_trials):
     epochs_of = {}
 
     def build(hp):
@@ -115,7 +115,7 @@ def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
     tuner.search(
         x,
         y,
-        batch_size=20,
+        batch_size=60,
         validation_split=0.25,
         epochs=9,
         verbose=0,

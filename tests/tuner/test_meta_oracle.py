@@ -11,6 +11,8 @@ import pytest
 from keras_meta.tuner import ExperiencePool, MetaOracle, MetaTuner
 
 OBJECTIVE = keras_tuner.Objective("val_score", "max")
+# But for the pool `filled`, whose prior is pretrained as in use.
+pytestmark = pytest.mark.usefixtures("short_pretraining")
 
 
 def declare(hp, names=("rate", "units")):
@@ -427,7 +429,9 @@ def test_arguments_that_cannot_work(arguments, message):
 
 
 @pytest.mark.filterwarnings("ignore:MetaTuner ignores", "ignore:Skipping variable")
-def test_meta_tuner_takes_the_place_of_bayesian_optimization(tmp_path, filled):
+def test_meta_tuner_takes_the_place_of_bayesian_optimization(
+    tmp_path, filled, quick_trials
+):
     import keras
 
     def build(hp):
@@ -439,7 +443,7 @@ def test_meta_tuner_takes_the_place_of_bayesian_optimization(tmp_path, filled):
             ]
         )
         rate = hp.Float("rate", 1e-4, 1e-1, sampling="log")
-        model.compile(keras.optimizers.Adam(rate), "mse")
+        model.compile(keras.optimizers.Adam(rate), "mse", jit_compile=False)
         return model
 
     tuner = MetaTuner(

@@ -8,6 +8,7 @@ import pytest
 from keras_meta.tuner import ExperiencePool, MetaOracle
 
 OBJECTIVE = keras_tuner.Objective("val_score", "max")
+pytestmark = pytest.mark.usefixtures("short_pretraining")
 
 
 def space():

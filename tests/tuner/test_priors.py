@@ -174,7 +174,7 @@ def test_nothing_is_learned_on_what_never_varied():
 
 def test_pretraining_repeats_with_its_seed():
     first, second, other = (
-        pretrained_weights(tasks_at(NEAR), np.zeros(3, bool), seed, steps=60)
+        pretrained_weights(tasks_at(NEAR), np.zeros(3, bool), seed, steps=50)
         for seed in (0, 0, 1)
     )
     for name, weight in first.items():
@@ -327,7 +327,7 @@ class Cache:
         self.kept[key] = blob
 
 
-def test_a_pretrained_prior_is_kept_and_found_again():
+def test_a_pretrained_prior_is_kept_and_found_again(short_pretraining):
     cache, tasks = Cache(), tasks_at(NEAR)
     known = np.array([[0.5, 0.5, 0.5], [0.2, 0.6, 0.5]])
     scores, nothing = surface(known, (0.3, 0.7)), np.zeros((0, 3))
@@ -352,7 +352,7 @@ def test_a_past_that_misleads_loses_its_weight():
     assert y.max() > 0.97
 
 
-def test_of_many_tasks_the_nearest_are_used():
+def test_of_many_tasks_the_nearest_are_used(short_pretraining):
     generator = np.random.default_rng(0)
     centres = generator.random((MOST_SURFACES + 6, 2))
     tasks = tasks_at(centres, trials=4)

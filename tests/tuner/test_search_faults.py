@@ -1,20 +1,16 @@
 """Searches that are killed, interrupted, and run beside others, for real."""
 
 import json
-import os
-import resource
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from keras_meta.tuner import ExperiencePool
+from tests.forked import Forked
+from tests.tuner import search_process
 
-SCRIPT = Path(__file__).with_name("search_process.py")
 PATIENCE = 120  # seconds
 
 
@@ -24,22 +20,23 @@ class Processes:
     def __init__(self, folder):
         self.folder, self.started = folder, []
 
-    def start(self, project="search", trials=6, held=(), pool=None, **environment):
+    def start(
+        self,
+        project="search",
+        trials=6,
+        held=(),
+        pool=None,
+        file_size=None,
+        **environment,
+    ):
         settings = {
             "project": project,
             "trials": trials,
             "held": list(held),
             "pool": str(pool or self.folder / "pool.sqlite"),
+            "file_size": file_size,
         }
-        limit = environment.pop("file_size", None)
-        process = subprocess.Popen(
-            [sys.executable, str(SCRIPT), str(self.folder), json.dumps(settings)],
-            env=os.environ | {"PYTHONPATH": str(SCRIPT.parents[2])} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=None if limit is None else lambda: _limit_files(limit),
-        )
+        process = Forked(search_process.run, self.folder, settings, **environment)
         self.started.append(process)
         return process
 
@@ -73,11 +70,6 @@ class Processes:
         """Returns the trials' values in the order in which they began."""
         state, trials = self.state(project)
         return [trials[i]["hyperparameters"]["values"] for i in state["start_order"]]
-
-
-def _limit_files(size):
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # A write fails instead.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 @pytest.fixture

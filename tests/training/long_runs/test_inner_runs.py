@@ -23,18 +23,26 @@ def inner_runs(rule=None, num_tasks=4, horizon=(8, 8), truncation=2):
 
 def step(runs, greatest=10**6, lost=None):
     """Takes one window; returns places at its start and losses after each step."""
-    begun, data, carried, places = runs.begun(
-        THETA, STREAM, START, tf.constant(greatest, "int64")
-    )
-    seeds = tf.zeros((runs.num_tasks, 2), "int64")
-    window = Window(
-        runs.unroll, mean, THETA, data, begun, runs.truncation, carried, seeds
-    )
-    result = runs.meta_gradient.meta_gradient(window)
+    if not hasattr(runs, "compiled"):  # Traced once, for all of its windows.
+        runs.compiled = tf.function(window_of(runs), autograph=False)
     lost = tf.zeros(runs.num_tasks, "bool") if lost is None else tf.constant(lost)
-    for variable, value in runs.written(runs.after(result, places, lost)):
-        variable.assign(value)
-    return places.numpy(), result.losses.numpy()
+    places, losses = runs.compiled(tf.constant(greatest, "int64"), lost)
+    return places.numpy(), losses.numpy()
+
+
+def window_of(runs):
+    def take(greatest, lost):
+        begun, data, carried, places = runs.begun(THETA, STREAM, START, greatest)
+        seeds = tf.zeros((runs.num_tasks, 2), "int64")
+        window = Window(
+            runs.unroll, mean, THETA, data, begun, runs.truncation, carried, seeds
+        )
+        result = runs.meta_gradient.meta_gradient(window)
+        for variable, value in runs.written(runs.after(result, places, lost)):
+            variable.assign(value)
+        return places, result.losses
+
+    return take
 
 
 def test_first_runs_end_early_and_the_next_take_the_whole_horizon():

@@ -33,7 +33,7 @@ def result(unroll):
         data, parameters = unroll.sampled(seeds)
         start = unroll.started(theta, parameters)
         runs = Runs(parameters, start, tf.zeros(3, "int32"), seeds)
-        window = Window(unroll, mean, theta, data, runs, 4, [], seeds)
+        window = Window(unroll, mean, theta, data, runs, 2, [], seeds)
         return Truncated().meta_gradient(window)
 
     return run()
