@@ -1,3 +1,4 @@
+import runpy
 import subprocess
 import sys
 import types
@@ -177,9 +178,10 @@ def test_no_command_is_a_usage_error(capsys):
     assert "COMMAND" in capsys.readouterr().err
 
 
-def test_the_package_runs_as_the_command_does():
+def test_the_package_runs_as_the_command_does(monkeypatch):
     command = [sys.executable, "-m", "keras_meta", "presets"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "lstm_default" in found.stdout
-    command[-1] = "nonsense"
-    assert subprocess.run(command, capture_output=True, check=False).returncode == 2
+    monkeypatch.setattr(sys, "argv", ["keras_meta", "nonsense"])
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_module("keras_meta", run_name="__main__")

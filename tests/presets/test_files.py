@@ -3,8 +3,7 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
+import signal
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from keras_meta.presets.files import (
     tensors_digest,
     write_preset,
 )
+from tests.forked import forked
 
 TENSORS = {
     "theta/b": np.array([[1.5, -2.0]], "float32"),
@@ -153,13 +153,12 @@ def test_failed_write_leaves_the_old_file_and_no_other(path, monkeypatch, call):
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_killed_in_the_middle_of_a_write_leaves_the_old_file(path, call):
     program = (
-        "import os, signal, sys\n"
+        "import os, signal\n"
         "from keras_meta.presets.files import write_preset\n"
         f"os.{call} = lambda *args: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "write_preset(sys.argv[1], {}, {'title': 'New'})\n"
+        f"write_preset({str(path)!r}, {{}}, {{'title': 'New'}})\n"
     )
-    run = subprocess.run([sys.executable, "-c", program, str(path)], check=False)
-    assert run.returncode == -9
+    assert forked(exec, program, {}) == (-signal.SIGKILL, "")
     check_same(*read_preset(path))
     write_preset(path, TENSORS, {**CARD, "more": 1})  # What it left is no hindrance.
     assert read_preset(path)[1]["more"] == 1
