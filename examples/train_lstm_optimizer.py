@@ -97,7 +97,7 @@ def main():
         options.folder / "lstm_optimizer.png",
         steps=5 if options.quick else 200,
         episodes=2 if options.quick else 8,
-        rates=RATES[:1] if options.quick else RATES,
+        rates=RATES[:2] if options.quick else RATES,
     )
 
     epochs = 1 if options.quick else 18  # 22 steps each

@@ -4,13 +4,14 @@ import argparse
 import configparser
 import pathlib
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 
 import pytest
 
 from keras_meta import cli
+from tests.forked import forked
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
@@ -58,6 +59,7 @@ def test_pages_hold_python_and_shell_blocks_alone():
     assert len(RUNNABLE) >= 8
 
 
+@pytest.mark.usefixtures("quick_trials")
 @pytest.mark.parametrize("path", RUNNABLE, ids=name)
 def test_page_runs_as_it_stands(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -65,7 +67,8 @@ def test_page_runs_as_it_stands(path, tmp_path, monkeypatch):
     programs = ["\n" * line + text for line, text in blocks(path, RUN)]
     if name(path) in OWN_PROCESS:
         for program in programs:
-            subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+            status, printed = forked(exec, program, {"__name__": "__main__"})
+            assert status == 0, printed
         return
     namespace = {"__name__": "__main__"}
     for program in programs:
@@ -111,12 +114,13 @@ def test_files_that_pages_name_exist():
             assert (ROOT / file).exists(), f"{name(path)} names {file}"
 
 
-def test_tables_are_those_of_the_recorded_results():
+def test_tables_are_those_of_the_recorded_results(monkeypatch):
     program = ROOT / "benchmarks" / "make_tables.py"
-    done = subprocess.run(
-        [sys.executable, str(program), "--check"], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.syspath_prepend(program.parent)
+    monkeypatch.setattr(sys, "argv", [str(program), "--check"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(program), run_name="__main__")
+    assert not end.value.code, end.value
 
 
 def test_every_page_is_in_the_navigation():

@@ -50,7 +50,7 @@ OWN_PROCESS = "distributed_meta_training.py"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, capsys):
+def run(tmp_path, monkeypatch, capsys, quick_trials):
     """Returns a function that runs an example and returns its status and its texts."""
     known = set(sys.modules)
     monkeypatch.chdir(tmp_path)

@@ -11,7 +11,7 @@ from keras_meta.demo import baselines, digits, run
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory, quick_trials):
     folder = tmp_path_factory.mktemp("demo")
     assert cli.main(["demo", "--quick", "--output", str(folder)]) == 0
     return folder

@@ -33,7 +33,7 @@ def test_evaluation_and_training_draw_batches(
     if not unrolled:  # A graph loop, but with vectorized tasks from 4 steps on.
         monkeypatch.setattr(inner_loop, "MAX_UNROLLED_STEPS", 1)
         num_steps = 4
-    # One loop over the whole set is enough: it is None or 5 before any is traced.
+    # A batch as large as the set is none: found before the loop, so seen once above.
     sizes = (None, 5, 2) if unrolled else (5, 2)
     for batch_size in sizes:
         trainer = make_trainer(

@@ -83,7 +83,7 @@ def test_curves_of_a_past_task():
 
 
 @pytest.mark.filterwarnings("ignore:Skipping variable")
-def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path):
+def test_a_search_stops_poor_trials_and_keeps_their_curves(tmp_path, quick_trials):
     epochs_of = {}
 
     def build(hp):

@@ -429,7 +429,9 @@ def test_arguments_that_cannot_work(arguments, message):
 
 
 @pytest.mark.filterwarnings("ignore:MetaTuner ignores", "ignore:Skipping variable")
-def test_meta_tuner_takes_the_place_of_bayesian_optimization(tmp_path, filled):
+def test_meta_tuner_takes_the_place_of_bayesian_optimization(
+    tmp_path, filled, quick_trials
+):
     import keras
 
     def build(hp):
