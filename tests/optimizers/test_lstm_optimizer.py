@@ -182,7 +182,7 @@ def test_rows_of_an_embedding_that_a_batch_does_not_touch_stay():
         ]
     )
     optimizer = LSTMOptimizer(seed=0)
-    model.compile(optimizer=optimizer, loss="mse", jit_compile=False)
+    model.compile(optimizer=optimizer, loss="mse")
     table = model.layers[0].embeddings
     before = np.array(table)
     model.fit(np.array([[1, 4]]), np.array([1.0]), epochs=3, verbose=0)

@@ -221,7 +221,7 @@ def test_few_shot_training_sees_the_loss_and_learns():
         meta_gradient="first_order",
         seed=1,
     )
-    trainer.compile(keras.optimizers.Adam(3e-3), loss="mse", jit_compile=False)
+    trainer.compile(keras.optimizers.Adam(3e-3), loss="mse")
     theta = trainer.theta_values()
     history = trainer.fit(
         tasks, meta_batch_size=8, steps_per_epoch=40, epochs=5, verbose=0

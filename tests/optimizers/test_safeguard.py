@@ -89,8 +89,7 @@ def test_a_diverging_rule_ends_where_adam_does():
 def test_it_is_saved_with_the_rule_that_it_guards(tmp_path):
     x = np.random.default_rng(0).normal(size=(32, 3)).astype("float32")
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    optimizer = Safeguarded(keras_meta.MetaSGD(seed=0), limit=7.0)
-    model.compile(optimizer, loss="mse", jit_compile=False)
+    model.compile(Safeguarded(keras_meta.MetaSGD(seed=0), limit=7.0), loss="mse")
     model.fit(x, x[:, :2], verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
