@@ -33,7 +33,7 @@ class Forked:
             target=_run, args=(str(self._output), variables, function, arguments)
         )
         # The server starts with the first process; Python 3.11 does not tell it the
-        # path (https://github.com/python/cpython/issues/126631).
+        # path.
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", os.pathsep.join(p for p in sys.path if p))
             self._process.start()
