@@ -171,13 +171,11 @@ def two_models(make_optimizer):
 
 
 def two_optimizers_on_one_model(make_optimizer):
-    """Two instances in one loop, each for a layer.
-
-    Also under `MultiOptimizer`, where Keras has it: 3.12 does not.
-    """
+    """Two instances in one loop, each for a layer, and under `MultiOptimizer`."""
     layers = slice(0, 2), slice(2, 4)
     what = "Two optimizers on one model must each train their variables as alone."
     remedy = "Keep everything on the instance, nothing on the class or the module."
+    # Keras 3.12 does not have it.
     has_multi = hasattr(keras.optimizers, "MultiOptimizer")
     for under_one in (False, True) if has_multi else (False,):
         variables = make_model().trainable_variables
