@@ -77,7 +77,8 @@ class Point(Worker):
 
     def end(self):
         """Returns the list of seconds of the turn that `begin` began."""
-        return self._line()
+        seconds = self._line()
+        return seconds if isinstance(seconds, list) else [seconds / self.steps]
 
     def conclusion(self):
         """Ends the process; returns the dict that it says at its end."""
@@ -143,7 +144,7 @@ def main():
     parser.add_argument("--output", default=HERE / "results" / "cost_growth.json")
     options = parser.parse_args()
     core = min(os.sched_getaffinity(0))
-    results = kept(options.output, "curve", options.curves)
+    results = kept(options.output, "curve", options.curves, options.rounds)
     for curve in CURVES:
         if curve.name not in options.curves:
             continue

@@ -1,7 +1,7 @@
 """Does the work of one point of a curve, timed on request; see `cost_growth.py`.
 
-A worker prints `ready`; then for each line that it reads a JSON list of seconds: of a
-meta-step, or of a search's first suggestion and of a later one. At its end it prints
+A worker prints `ready`; then for each line that it reads the seconds of `--steps`
+meta-steps, or a JSON list: of a search's first suggestion and of a later one. At its end it prints
 the MiB by which its peak memory lies above what it held before the work, when packages
 were imported and the past of a search was written; and how meta-steps were computed.
 """
@@ -109,6 +109,7 @@ def train(options):
     import keras
     import numpy  # noqa: F401
     import tensorflow as tf
+    from fit_turns import FitTurns
 
     import keras_meta  # noqa: F401
 
@@ -116,19 +117,11 @@ def train(options):
     tf.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(0)
 
-    class Turns(keras.callbacks.Callback):
+    class Turns(FitTurns):
         def on_epoch_begin(self, epoch, logs=None):
             if epoch == 1:
                 pin(options.core)
-                print("ready", flush=True)
-            if epoch >= 1 and not sys.stdin.readline():
-                self.model.stop_training = True
-            self.start = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            if epoch >= 1 and not self.model.stop_training:
-                seconds = (time.perf_counter() - self.start) / options.steps
-                print(json.dumps([seconds]), flush=True)
+            super().on_epoch_begin(epoch, logs)
 
     before = resident_mebibytes()
     trainer, tasks, meta_batch_size = made(options.curve, options.x)

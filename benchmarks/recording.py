@@ -35,19 +35,31 @@ def percentiles(values):
     return {"median": float(middle), "quartiles": [float(low), float(high)]}
 
 
-def kept(path, field, measured):
+def kept(path, field, measured, rounds):
     """Returns the recorded results that are not measured again.
 
     Args:
         path: of the results, which need not exist.
         field: str, what names a result.
         measured: list of str, the names of those that are.
+        rounds: int, of the new ones.
+
+    Raises:
+        ValueError: if the recorded ones had another number of rounds, for one number
+            is told of all.
     """
     path = pathlib.Path(path)
     if not path.exists():
         return []
-    recorded = json.loads(path.read_text(encoding="utf-8"))["results"]
-    return [result for result in recorded if result[field] not in measured]
+    recorded = json.loads(path.read_text(encoding="utf-8"))
+    results = [r for r in recorded["results"] if r[field] not in measured]
+    if results and recorded["rounds"] != rounds:
+        raise ValueError(
+            f"{path} keeps {len(results)} results of {recorded['rounds']} rounds, which "
+            f"must be those of the new ones. Received: {rounds} rounds. Pass the same "
+            "number, or another `--output`."
+        )
+    return results
 
 
 def write_json(path, results):

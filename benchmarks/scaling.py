@@ -99,7 +99,7 @@ def main():
     if len(cores) < 2:
         raise SystemExit("This benchmark needs two cores. Received: one.")
     rounds = 2 if options.quick else options.rounds
-    results = kept(options.output, "workload", options.workloads)
+    results = kept(options.output, "workload", options.workloads, rounds)
     for workload in options.workloads:
         steps = 2 if options.quick else STEPS[workload]
         results.append(measure(workload, cores, rounds, steps))

@@ -123,7 +123,7 @@ def _pool_importance(arguments):
     from keras_meta.tuner import ExperiencePool, importance
 
     with ExperiencePool(arguments.pool, read_only=True) as pool:
-        if not pool.tasks():
+        if not len(pool):
             return fail(f"The pool {arguments.pool!r} is empty: import searches first.")
         try:
             found = importance(pool, arguments.objective)
