@@ -1,9 +1,10 @@
 """Does the work of one point of a curve, timed on request; see `cost_growth.py`.
 
 A worker prints `ready`; then for each line that it reads the seconds of `--steps`
-meta-steps, or a JSON list: of a search's first suggestion and of a later one. At its end it prints
-the MiB by which its peak memory lies above what it held before the work, when packages
-were imported and the past of a search was written; and how meta-steps were computed.
+meta-steps, or a JSON list: of a search's first suggestion and of a later one. At its
+end it prints the MiB by which its peak memory lies above what it held before the work,
+when packages were imported and the past of a search was written; and how meta-steps
+were computed.
 """
 
 import argparse

@@ -55,8 +55,8 @@ def kept(path, field, measured, rounds):
     results = [r for r in recorded["results"] if r[field] not in measured]
     if results and recorded["rounds"] != rounds:
         raise ValueError(
-            f"{path} keeps {len(results)} results of {recorded['rounds']} rounds, which "
-            f"must be those of the new ones. Received: {rounds} rounds. Pass the same "
+            f"{path} keeps {len(results)} results of {recorded['rounds']} rounds: the "
+            f"new ones must have as many. Received: {rounds} rounds. Pass the same "
             "number, or another `--output`."
         )
     return results
