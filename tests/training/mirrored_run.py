@@ -209,6 +209,7 @@ def main():
             "exact": differences("exact", task_axis="vectorize"),
             "first_order": differences("first_order", shuffled, task_reduction="cvar"),
             "truncated": resumed(),
+            "pes": differences("pes"),
             "reductions": {n: difference_of_reduction(n) for n in TASK_REDUCTIONS},
             "fault": fault(),
             "messages": messages(),

@@ -39,9 +39,8 @@ def results():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["exact", "first_order", "truncated"])
+@pytest.mark.parametrize("kind", ["exact", "first_order", "truncated", "pes"])
 def test_two_replicas_end_where_one_device_does(results, kind):
-    """PES is in `test_distributed_workers.py`."""
     result = results[kind]
     assert result["moved"] > 1e-2
     assert result["from one"] < 1e-5
