@@ -10,7 +10,10 @@ import tensorflow as tf
 from keras_meta.tasks.task import check_count
 from keras_meta.training.distributed import shared_validation
 from keras_meta.training.distributed.fit_checks import check_optimizer_scope, is_chief
-from keras_meta.training.distributed.synchronise import is_shared
+from keras_meta.training.distributed.synchronise import (
+    gather_runs_for_saving,
+    is_shared,
+)
 from keras_meta.training.episodic_step import EpisodicStep
 from keras_meta.training.file_saving import save_atomically
 from keras_meta.training.fit_setup import keras_fit_arguments
@@ -57,6 +60,7 @@ class EpisodicModel(EpisodicStep):
         self.last_evaluation = None
         self.loaded_facts = {}
         self.data_repeats = True
+        self.runs_are_apart = False
         self.steps_to_skip = 0
         self.batches_to_pass = 0
 
@@ -212,7 +216,7 @@ class EpisodicModel(EpisodicStep):
     def _evaluate(self, tasks, episodes, steps, meta_batch_size, seed, verbose, kwargs):
         if kwargs.pop("_use_cached_eval_dataset", False):
             if is_shared(self):
-                return shared_validation.validation_logs(self)
+                return shared_validation.validation_logs(self, kwargs["callbacks"])
             # Keras' own validation inside `fit`.
             return super().evaluate(_use_cached_eval_dataset=True, **kwargs)
         if kwargs:
@@ -229,12 +233,14 @@ class EpisodicModel(EpisodicStep):
         self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
     ) -> None:
         """As Keras'; a file appears whole or not at all, also if killed."""
+        gather_runs_for_saving(self)
         save_atomically(super().save, self, filepath, overwrite, kwargs)
 
     def save_weights(
         self, filepath: str | os.PathLike, overwrite: bool = True, **kwargs: Any
     ) -> None:
         """As Keras'; the file appears whole or not at all, also if killed."""
+        gather_runs_for_saving(self)
         save_atomically(super().save_weights, self, filepath, overwrite, kwargs)
 
     def training_facts(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_meta.training.distributed import shared_step, shared_validation
 from keras_meta.training.distributed.replicas import ONE
-from keras_meta.training.distributed.synchronise import is_shared
+from keras_meta.training.distributed.synchronise import is_shared, run_on_each
 from keras_meta.training.finite_guard import all_finite
 from keras_meta.training.task_axis import can_jit, has_accelerator
 
@@ -243,15 +243,26 @@ class EpisodicStep(keras.Model):
 
     def _build_losses(self, x, y, y_pred):
         """Builds the compiled loss and metrics on one task's data, eagerly."""
-        self.compute_loss(x=x, y=y, y_pred=y_pred)
-        if self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred)
-            self._compile_metrics.reset_state()
-            names = list(self._compile_metrics.result())
+        metrics = self._compile_metrics
+
+        def try_out():
+            self.compute_loss(x=x, y=y, y_pred=y_pred)
+            if metrics is not None:
+                metrics.update_state(y, y_pred)
+                metrics.reset_state()
+
+        if not is_shared(self):
+            try_out()
+        elif not all(p is None or p.built for p in (self._compile_loss, metrics)):
+            try_out()  # Makes variables, and is a message: all workers start with it.
         else:
-            names = []
+            run_on_each(self, try_out)
+            return
+        names = [] if metrics is None else list(metrics.result())
         if [t.name for t in self._trackers] != ["loss", *names]:
             self._trackers = tuple(keras.metrics.Mean(n) for n in ["loss", *names])
+        if is_shared(self) and metrics is not None:  # Where each replica starts.
+            run_on_each(self, metrics.reset_state)
 
     def check_steps(self, steps_per_epoch: int | None) -> None:
         """Raises ValueError unless `compile`'s steps per execution divide this."""

@@ -98,6 +98,9 @@ class _NoteProgress(keras.callbacks.Callback):
         self.start = self.model.meta_steps_taken - self.model.steps_to_skip
         self.model.progress.assign(tf.constant([epoch, self.start], "int64"))
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self.model.runs_are_apart = True
+
     def on_train_batch_end(self, batch, logs=None):
         if self.saves_in_epochs:
             self.gather_runs()

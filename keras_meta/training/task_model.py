@@ -5,6 +5,7 @@ import contextlib
 import keras
 import tensorflow as tf
 
+from keras_meta.training.distributed.replicas import own_copy
 from keras_meta.training.distributed.whole_loss import whole_losses
 
 BATCH_STATISTICS = ("task", "running")
@@ -35,7 +36,7 @@ class TaskModel:
         self._metric_start = (
             []
             if metrics is None
-            else [keras.ops.convert_to_numpy(v) for v in metrics.variables]
+            else [own_copy(v.value).numpy() for v in metrics.variables]
         )
         self._normalizations = [
             layer
@@ -98,8 +99,10 @@ class TaskModel:
             return {}
         start = [tf.convert_to_tensor(value) for value in self._metric_start]
         state = self._metrics.stateless_update_state(start, y, y_pred)
-        results = self._metrics.stateless_result(state)
-        return {name: tf.cast(value, "float32") for name, value in results.items()}
+        # Read within the scope: a metric may return its variable itself.
+        with keras.StatelessScope(zip(self._metrics.variables, state, strict=True)):
+            results = self._metrics.result()
+            return {name: tf.cast(value, "float32") for name, value in results.items()}
 
     def update_running_statistics(self, parameters, others, x):
         """Returns `others` after batch normalisation saw `x`; the rest unchanged."""

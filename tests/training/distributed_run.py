@@ -24,6 +24,34 @@ LONG_RUNS = {
 }
 
 
+def training_problem():
+    """Returns a problem with a Keras loss that divides by the number of replicas."""
+    generator = np.random.default_rng(0)
+    network = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(2, kernel_regularizer="l2")]
+    )
+    x = generator.normal(size=(32, 3)).astype("float32")
+    loss = keras.losses.MeanSquaredError()
+    return keras_meta.tasks.TrainingProblem(network, x, x[:, :2], loss, batch_size=8)
+
+
+class Doubling(keras.metrics.Metric):
+    """Starts at 1, and returns its variable as Keras' own examples do."""
+
+    def __init__(self, name="doubling", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.state = self.add_weight(name="state", shape=(), initializer="ones")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.state.assign(2.0 * self.state + tf.reduce_mean(tf.abs(y_pred - y_true)))
+
+    def result(self):
+        return self.state
+
+    def reset_state(self):
+        self.state.assign(1.0)
+
+
 class KilledOnce(keras.callbacks.Callback):
     """Ends worker 1 in the last epoch, as an out-of-memory killer does, once."""
 
@@ -63,6 +91,8 @@ def made(kind, strategy=None, outer=None, **settings):
                 optimizer, 8, 2, LONG_RUNS[kind], seed=3, **settings
             )
             trainer.compile(outer, jit_compile=False, steps_per_execution=1)
+            if kind == "truncated":
+                return trainer, training_problem()
             return trainer, keras_meta.tasks.Quadratic()
         model = keras.Sequential(
             [
@@ -80,7 +110,8 @@ def made(kind, strategy=None, outer=None, **settings):
             batch_statistics="running",
             **settings,
         )
-        trainer.compile(outer, "mse", ["mae"], jit_compile=False, steps_per_execution=1)
+        metrics = ["mae", Doubling()]
+        trainer.compile(outer, "mse", metrics, jit_compile=False, steps_per_execution=1)
     return trainer, keras_meta.tasks.Sinusoid(shots=5, queries=4)
 
 
@@ -150,6 +181,10 @@ def main(folder):
         trainer, history = trained(kind, strategy, callbacks, epochs)
         np.save(folder / f"{kind} {worker()}.npy", values(trainer))
         (folder / f"{kind} {worker()}.json").write_text(json.dumps(history))
+    if worker() == 0:  # No other worker is needed.
+        x = np.linspace(-1.0, 1.0, 5, dtype="float32")[:, None]
+        adapted = trainer.adapt(x, 2.0 * x)
+        np.save(folder / "adapted.npy", adapted.predict(x, verbose=0))
     said = disagreements(strategy)
     (folder / f"disagreements {worker()}.json").write_text(json.dumps(said))
 

@@ -47,14 +47,36 @@ def copies_of(trainer):
     ]
 
 
+class CountsTests(keras.callbacks.Callback):
+    """Counts what validation calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = {"begin": 0, "batch begin": 0, "batch end": 0, "end": 0}
+
+    def on_test_begin(self, logs=None):
+        self.calls["begin"] += 1
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.calls["batch begin"] += 1
+
+    def on_test_batch_end(self, batch, logs=None):
+        self.calls["batch end"] += 1
+
+    def on_test_end(self, logs=None):
+        self.calls["end"] += 1
+
+
 def differences(kind, make_tasks=None, **settings):
     """Returns how far two replicas end from one device, and from each other."""
     tasks = make_tasks and make_tasks()
-    alone, one_history = trained(kind, tasks=tasks, **settings)
+    calls = [CountsTests(), CountsTests()]
+    alone, one_history = trained(kind, None, calls[:1], tasks=tasks, **settings)
     # Anew: a dataset that shuffles would go on from where it is.
     tasks = make_tasks and make_tasks()
-    shared, history = trained(kind, STRATEGY, tasks=tasks, **settings)
-    return compared(kind, alone, one_history, shared, history)
+    shared, history = trained(kind, STRATEGY, calls[1:], tasks=tasks, **settings)
+    result = compared(kind, alone, one_history, shared, history)
+    return {**result, "test calls": [each.calls for each in calls]}
 
 
 def resumed():
@@ -74,6 +96,34 @@ def resumed():
         ).history
         shared = trained(kind, STRATEGY, [backup])
     return compared(kind, alone, history, *shared)
+
+
+class Interrupts(keras.callbacks.Callback):
+    """Ends training amid the last epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.progress.value.numpy()[0] == EPOCHS - 1:
+            raise KeyboardInterrupt
+
+
+def interrupted(kind):
+    """Returns `differences` of runs that are saved after an end amid an epoch."""
+    ended = []
+    for strategy in (None, STRATEGY):
+        trainer, tasks = made(kind, strategy)
+        with contextlib.suppress(KeyboardInterrupt):
+            trainer.fit(
+                tasks,
+                meta_batch_size=BATCH,
+                steps_per_epoch=STEPS,
+                epochs=EPOCHS,
+                callbacks=[Interrupts()],
+                verbose=0,
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            trainer.save_weights(f"{folder}/ended.weights.h5")
+        ended += [trainer, trainer.history.history]
+    return compared(kind, *ended)
 
 
 def compared(kind, alone, one_history, shared, history):
@@ -209,7 +259,7 @@ def main():
             "exact": differences("exact", task_axis="vectorize"),
             "first_order": differences("first_order", shuffled, task_reduction="cvar"),
             "truncated": resumed(),
-            "pes": differences("pes"),
+            "pes": interrupted("pes"),
             "reductions": {n: difference_of_reduction(n) for n in TASK_REDUCTIONS},
             "fault": fault(),
             "messages": messages(),

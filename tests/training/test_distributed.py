@@ -49,6 +49,13 @@ def test_two_replicas_end_where_one_device_does(results, kind):
 
 
 @pytest.mark.slow
+def test_validation_calls_callbacks_as_on_one_device(results):
+    alone, shared = results["exact"]["test calls"]
+    assert alone == shared
+    assert set(alone.values()) == {3}  # Epochs, of one meta-batch each.
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASK_REDUCTIONS)
 def test_reductions_see_the_tasks_of_all_replicas(results, name):
     assert results["reductions"][name] < 1e-6

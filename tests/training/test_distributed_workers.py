@@ -1,5 +1,6 @@
 """Two workers, processes of their own, train as one does; also if one is killed."""
 
+import functools
 import importlib.util
 import json
 import os
@@ -22,6 +23,11 @@ distributed_run = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(distributed_run)
 
 
+@functools.cache
+def alone(kind):
+    return distributed_run.trained(kind)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """What two workers wrote, one of which was killed once and started again."""
@@ -38,7 +44,7 @@ def folder(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pes", "exact"])
 def test_two_workers_end_where_one_process_does(folder, kind):
-    trainer, history = distributed_run.trained(kind)
+    trainer, history = alone(kind)
     for worker in (0, 1):
         learned = np.load(folder / f"{kind} {worker}.npy")
         # PES divides differences of losses by 2 sigma^2.
@@ -53,6 +59,14 @@ def test_two_workers_end_where_one_process_does(folder, kind):
         assert set(logs) == set(history)
         for name, values in logs.items():
             np.testing.assert_allclose(values, history[name], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_worker_adapts_alone(folder):
+    trainer, _ = alone("exact")
+    x = np.linspace(-1.0, 1.0, 5, dtype="float32")[:, None]
+    expected = trainer.adapt(x, 2.0 * x).predict(x, verbose=0)
+    np.testing.assert_allclose(np.load(folder / "adapted.npy"), expected, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -126,3 +126,28 @@ def test_dropout_draws_by_task_and_is_off_in_evaluation(
     # The query set is judged without dropout: by hand, the error of Xw.
     error = episode[2] @ np.array([0.5, -0.3]) - episode[3][:, 0]
     np.testing.assert_allclose(evaluated["mean"], [np.mean(error**2)] * 2, rtol=1e-5)
+
+
+class Largest(keras.metrics.Metric):
+    """Returns its variable itself, as Keras' guide to own metrics does."""
+
+    def __init__(self, name="largest", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.largest = self.add_weight(name="largest", shape=(), initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        found = keras.ops.max(keras.ops.abs(y_pred - y_true))
+        self.largest.assign(keras.ops.maximum(self.largest, found))
+
+    def result(self):
+        return self.largest
+
+
+def test_a_metric_may_return_its_variable(dataset_of, episode):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    trainer = keras_meta.MetaTrainer(model, keras_meta.SGD(0.1))
+    trainer.compile("sgd", "mse", [Largest()])
+    result = trainer.evaluate(dataset_of(episode, episode), episodes=2, verbose=0)
+    query_x, query_y = episode[2:]
+    expected = np.abs(query_x @ np.array(model.layers[0].kernel) - query_y).max()
+    np.testing.assert_allclose(result["largest"]["mean"][0], expected, rtol=1e-5)

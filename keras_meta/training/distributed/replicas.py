@@ -111,3 +111,15 @@ class Replicas:
 
 
 ONE = OneReplica()
+
+
+def own_copy(value):
+    """Returns the first copy of a variable that this process has.
+
+    Args:
+        value: `tf.Variable` or tensor. To read a variable that replicas share, such as
+            a metric's, may be a message to all workers; to read a copy is none.
+    """
+    if isinstance(value, tf.distribute.DistributedValues):
+        return value.values[0]
+    return value

@@ -5,15 +5,19 @@ import tensorflow as tf
 from keras_meta.training.distributed.replicas import Replicas
 
 
-def validation_logs(trainer):
+def validation_logs(trainer, callbacks):
     """Returns the means over the validation tasks, a dict from name to float.
 
     Args:
         trainer: `EpisodicModel` in `fit`, in the scope of several replicas.
+        callbacks: `keras.callbacks.CallbackList` of that `fit`.
     """
     source, batch = trainer.validation_source, trainer.meta_batch_size
-    totals, done = {}, 0
-    for numbers, data in source.evaluation_batches(batch, trainer.validation_episodes):
+    totals, logs, done = {}, {}, 0
+    callbacks.on_test_begin()
+    batches = source.evaluation_batches(batch, trainer.validation_episodes)
+    for index, (numbers, data) in enumerate(batches):
+        callbacks.on_test_batch_begin(index)
         count = int(tf.shape(numbers)[0])
         # The last meta-batch is filled up: every replica has a share of it.
         full = tf.minimum(tf.range(batch), count - 1)
@@ -24,7 +28,10 @@ def validation_logs(trainer):
             total = tf.reduce_sum(values[:count])
             totals[name] = totals.get(name, 0.0) + float(total)
         done += count
-    return {name: total / done for name, total in totals.items()}
+        logs = {name: total / done for name, total in totals.items()}
+        callbacks.on_test_batch_end(index, logs)
+    callbacks.on_test_end(logs)
+    return logs
 
 
 def make_test_function(trainer):

@@ -1,7 +1,10 @@
 """What replicas tell each other outside of a meta-step."""
 
+import warnings
+
 import tensorflow as tf
 
+from keras_meta.training.distributed.fit_checks import has_several_workers
 from keras_meta.training.distributed.replicas import Replicas
 from keras_meta.training.distributed.shared_step import write_where
 
@@ -29,6 +32,22 @@ def rows_of_all(strategy, row):
     return _traced(exchange)().numpy()
 
 
+def run_on_each(trainer, function):
+    """Runs a function without arguments, for its effects, on each of several replicas.
+
+    It sends no message where the function does not: one worker can call it alone.
+    """
+    strategy = trainer.distribute_strategy
+
+    def on_all():
+        strategy.run(function)
+
+    if trainer.run_eagerly:
+        on_all()
+    else:  # TensorFlow warns of what is run eagerly.
+        _traced(on_all)()
+
+
 def any_of_all(strategy):
     """Returns a function of a bool, whether it is true on any worker.
 
@@ -54,7 +73,7 @@ def gathering_of_runs(trainer):
     Each replica keeps only its own up to date, for their weights and states would be
     the largest message of all.
     """
-    groups = [pair for runs in trainer.all_runs() for pair in runs.groups()]
+    groups = _groups_of_runs(trainer)
     if not is_shared(trainer) or not groups:
         return _nothing
     strategy = trainer.distribute_strategy
@@ -68,7 +87,34 @@ def gathering_of_runs(trainer):
         ]
         _write_sums(strategy, replicas, [variable for variable, _ in groups], own)
 
-    return _traced(lambda: strategy.run(exchange))
+    exchange_of_all = _traced(lambda: strategy.run(exchange))
+
+    def gather():
+        exchange_of_all()
+        trainer.runs_are_apart = False
+
+    return gather
+
+
+def gather_runs_for_saving(trainer):
+    """Gives every replica all long runs, where their last meta-step did not.
+
+    Warns where they are in several processes: one that saves cannot wait for others,
+    which may not.
+    """
+    if not (trainer.runs_are_apart and is_shared(trainer) and _groups_of_runs(trainer)):
+        return
+    if has_several_workers(trainer.distribute_strategy):
+        warnings.warn(
+            "The long runs of the other workers are saved as they were at the start of "
+            f"the epoch that meta-step {trainer.meta_steps_taken} is of: a run that "
+            "goes on from this file ends elsewhere. What was learned is saved as it "
+            "is. Save at the end of an epoch, or with a Keras callback that has "
+            "`save_freq`.",
+            stacklevel=4,
+        )
+        return
+    gathering_of_runs(trainer)()
 
 
 def copy_from_chief(trainer):
@@ -91,6 +137,10 @@ def copy_from_chief(trainer):
         _write_sums(strategy, replicas, variables, told)
 
     _traced(lambda: strategy.run(exchange))()
+
+
+def _groups_of_runs(trainer):
+    return [pair for runs in trainer.all_runs() for pair in runs.groups()]
 
 
 def _traced(function):

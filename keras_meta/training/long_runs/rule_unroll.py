@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from keras_meta.optimizers.state_tree import flat_state, nested_state
+from keras_meta.training.distributed.whole_loss import whole_losses
 from keras_meta.training.long_runs.runs import Runs, Trajectory
 from keras_meta.training.task_axis import can_trace, map_tasks
 
@@ -277,7 +278,8 @@ class RuleUnroll:
         )
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(parameters)
-            loss = self.problem.loss(data, parameters, batch)
+            with whole_losses():
+                loss = self.problem.loss(data, parameters, batch)
         gradients = tape.gradient(
             loss, parameters, unconnected_gradients=tf.UnconnectedGradients.ZERO
         )
