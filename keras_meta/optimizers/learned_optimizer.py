@@ -46,8 +46,8 @@ class LearnedOptimizer(LearnedValues):
     Args:
         learning_rate: float, or a `keras.optimizers.schedules` schedule, or a
             callable. Multiplies the learned step. Default 1.0.
-        seed: int >= 0, what `initial_theta` draws from. Default: drawn anew, and
-            kept in the config.
+        seed: int >= 0, what `initial_theta` draws from. Default: drawn, as Keras'
+            own are (`keras.utils.set_random_seed`), and kept in the config.
         preset: str or None. Where theta came from; set by `from_preset` and
             `set_theta`. An optimizer whose config names a preset refuses to step
             until its theta was loaded.

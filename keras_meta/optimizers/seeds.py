@@ -1,11 +1,14 @@
 """Seeds: given, or drawn and kept."""
 
-import numpy as np
+import random
 
 
 def draw_seed():
-    """Returns a fresh seed, an int in [0, 2**31), from the system's entropy."""
-    return int(np.random.SeedSequence().generate_state(1)[0] >> 1)
+    """Returns a seed, an int in [0, 2**31), drawn as Keras draws those of layers.
+
+    So `keras.utils.set_random_seed` decides on it.
+    """
+    return random.randrange(2**31)
 
 
 def checked_seed(seed):

@@ -18,7 +18,7 @@ from keras_meta.training.distributed.synchronise import is_shared
 from keras_meta.training.distributed.worker_agreement import (
     check_agreement,
     facts_of,
-    facts_of_dataset,
+    facts_of_data,
 )
 from keras_meta.training.fit_callbacks import (
     NonFiniteGuard,
@@ -113,8 +113,8 @@ def _told(trainer, source, validation_source, steps_per_epoch, callbacks, others
         "steps_per_epoch": steps_per_epoch,
         "tasks": source.describe(),
         "validation_tasks": validation_source and validation_source.describe(),
-        **facts_of_dataset("tasks", source),
-        **facts_of_dataset("validation_tasks", validation_source),
+        **facts_of_data("tasks", source),
+        **facts_of_data("validation_tasks", validation_source),
         "callbacks": [
             type(callback).__name__
             for callback in callbacks

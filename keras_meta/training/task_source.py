@@ -79,6 +79,10 @@ class TaskSource:
             "dataset."
         )
 
+    def first(self):
+        """Returns the tensors of one episode, what workers compare."""
+        return tf.nest.flatten(self.example())
+
     @functools.cached_property
     def num_classes(self):
         """int, the classes of an episode: one more than its largest class number."""

@@ -60,7 +60,7 @@ def checked_number(name, value, valid, wanted):
 
 
 def checked_task_seed(seed):
-    """Returns `seed`, drawn anew for None, if it is an int in [0, 2**32).
+    """Returns `seed`, drawn for None, if it is an int in [0, 2**32).
 
     Raises:
         ValueError: otherwise.

@@ -24,9 +24,9 @@ LONG_RUNS = {
 }
 
 
-def training_problem():
+def training_problem(seed=0):
     """Returns a problem with a Keras loss that divides by the number of replicas."""
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(int(seed))
     network = keras.Sequential(
         [keras.Input((3,)), keras.layers.Dense(2, kernel_regularizer="l2")]
     )
@@ -140,7 +140,14 @@ def values(trainer):
 def message_of(trainer, tasks, batch=BATCH, epochs=1, callbacks=None):
     """Returns what `fit` says when it refuses to start."""
     try:
-        trainer.fit(tasks, batch, 1, epochs, callbacks=callbacks, verbose=0)
+        trainer.fit(
+            tasks,
+            meta_batch_size=batch,
+            steps_per_epoch=1,
+            epochs=epochs,
+            callbacks=callbacks,
+            verbose=0,
+        )
     except (TypeError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return "no error"
@@ -161,6 +168,7 @@ def disagreements(strategy):
         tuple(tf.stack(parts) for parts in zip(*episodes, strict=True))
     )
     said["order"] = message_of(trainer, dataset.skip(1) if other else dataset)
+    said["data"] = message_of(made("truncated", strategy)[0], training_problem(other))
     trainer.meta_step.assign(2 if other else 0)
     said["loaded"] = message_of(trainer, tasks)
     trainer.meta_step.assign(0)

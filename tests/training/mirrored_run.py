@@ -221,6 +221,14 @@ def optimizer_outside():
     fit(made("first_order", STRATEGY, outer)[0])
 
 
+def learned_optimizer_outside():
+    learned = keras_meta.MetaSGD()
+    with STRATEGY.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        trainer = keras_meta.MetaTrainer(model, learned)
+        trainer.compile("sgd", "mse")
+
+
 def model_outside():
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     with STRATEGY.scope():
@@ -246,6 +254,7 @@ def messages():
         "odd runs": message_of(fit, made("truncated", STRATEGY)[0], quadratics, 6),
         "trainer outside": message_of(fit, made("exact")[0], scope=STRATEGY),
         "optimizer outside": message_of(optimizer_outside),
+        "learned optimizer outside": message_of(learned_optimizer_outside),
         "model outside": message_of(model_outside),
         "average": message_of(with_outer, use_ema=True),
         "accumulated": message_of(with_outer, gradient_accumulation_steps=2),

@@ -23,6 +23,9 @@ MESSAGES = {
     "trainer outside": r"ValueError: `MetaTrainer\.fit\(\)` was called in the scope of "
     "a MirroredStrategy.*Received: a trainer made outside of any scope",
     "optimizer outside": "ValueError: The outer optimizer must be made in the scope",
+    "learned optimizer outside": "ValueError: The learned optimizer must be made in "
+    "the scope.*an optimizer made outside of any scope and a trainer made in the scope "
+    "of a MirroredStrategy with 2 replicas",
     "model outside": "ValueError: The model must be made in the scope of the strategy "
     r"in which the trainer is\. Received: the variable '.*kernel', which was not, in "
     "the scope of a MirroredStrategy",

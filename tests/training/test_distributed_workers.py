@@ -93,7 +93,8 @@ def said(folder):
         ),
         ("version", '.*keras_meta: "0.1.0" on worker 0, "9.9" on worker 1'),
         ("callbacks", r'callbacks: \[\] on worker 0, \["EarlyStopping"\] on worker 1'),
-        ("order", "first episode of tasks: .* on worker 0, .* on worker 1"),
+        ("order", "first task of tasks: .* on worker 0, .* on worker 1"),
+        ("data", "first task of tasks: .* on worker 0, .* on worker 1"),
         ("loaded", ".*meta-steps taken: 0 on worker 0, 2 on worker 1"),
     ],
 )
@@ -120,7 +121,7 @@ def test_what_one_worker_cannot_start_with_all_say(said, what, fault):
 def test_a_worker_that_ends_with_an_error_is_not_started_again(tmp_path):
     note = tmp_path / "starts"
     program = f"import sys; open({str(note)!r}, 'a').write('x'); sys.exit(3)"
-    with pytest.raises(RuntimeError, match="A worker ended with an error.*3 of worker"):
+    with pytest.raises(RuntimeError, match="A worker ended with an error.*worker 0 3"):
         run_local_workers([sys.executable, "-c", program], num_workers=1)
     assert note.read_text() == "x"
 
@@ -129,6 +130,26 @@ def test_workers_that_are_killed_again_and_again_are_given_up(tmp_path):
     program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     with pytest.raises(RuntimeError, match="more often than max_restarts=1 allows"):
         run_local_workers([sys.executable, "-c", program], 1, max_restarts=1)
+
+
+def test_who_failed_first_decides(tmp_path):
+    """Worker 0 ends with an error, and worker 1 aborts for want of it."""
+    note = tmp_path / "starts"
+    program = (
+        "import json, os, sys, time; config = json.loads(os.environ['TF_CONFIG']);"
+        f"open({str(note)!r}, 'a').write('x');"
+        "config['task']['index'] or sys.exit(3); time.sleep(1.0); os.abort()"
+    )
+    with pytest.raises(RuntimeError, match="ended with an error.*worker 0 3, worker 1"):
+        run_local_workers([sys.executable, "-c", program])
+    assert note.read_text() == "xx"
+
+
+def test_a_worker_that_a_shell_saw_killed_is_started_again(tmp_path, capsys):
+    note = tmp_path / "starts"
+    program = f"echo x >> '{note}'; test $(wc -l < '{note}') -gt 1 || exit 137"
+    assert run_local_workers(["sh", "-c", program], num_workers=1) == 1
+    assert "exit codes: worker 0 137" in capsys.readouterr().out
 
 
 def test_workers_end_with_the_process_that_is_told_to_end(tmp_path, monkeypatch):

@@ -81,16 +81,20 @@ def check_model_scope(model):
 
 
 def check_optimizer_scope(trainer):
-    """Raises ValueError unless the outer optimizer was made where the trainer was."""
-    made_in = trainer.optimizer._distribution_strategy
-    if made_in is not trainer.distribute_strategy:
-        raise ValueError(
-            "The outer optimizer must be made in the scope of the strategy in which "
-            f"the {type(trainer).__name__} is. Received: an optimizer made "
-            f"{_in_words(made_in)} and a trainer made "
-            f"{_in_words(trainer.distribute_strategy)}. Make both in `with "
-            "strategy.scope():`."
-        )
+    """Raises ValueError unless both optimizers were made where the trainer was."""
+    optimizers = {"outer": trainer.optimizer}
+    if hasattr(trainer, "inner_optimizer"):
+        optimizers["learned"] = trainer.inner_optimizer
+    for what, optimizer in optimizers.items():
+        made_in = optimizer._distribution_strategy
+        if made_in is not trainer.distribute_strategy:
+            raise ValueError(
+                f"The {what} optimizer must be made in the scope of the strategy in "
+                f"which the {type(trainer).__name__} is. Received: an optimizer made "
+                f"{_in_words(made_in)} and a trainer made "
+                f"{_in_words(trainer.distribute_strategy)}. Make both in `with "
+                "strategy.scope():`."
+            )
 
 
 def check_outer_optimizer(trainer):

@@ -63,29 +63,36 @@ def run_local_workers(
         )
     for restarts in range(max_restarts + 1):
         with _sigterm_unwinds():
-            codes = _run_once(list(command), num_workers)
+            was_killed, codes = _run_once(list(command), num_workers)
         if not any(codes):
             return restarts
-        told = ", ".join(f"{code} of worker {i}" for i, code in enumerate(codes))
-        if all(code >= 0 for code in codes):
+        told = ", ".join(
+            f"worker {i} {'ran on and was ended' if code is None else code}"
+            for i, code in enumerate(codes)
+        )
+        if not was_killed:
             raise RuntimeError(
-                f"A worker ended with an error. Received: exit codes {told}. Its own "
+                f"A worker ended with an error. Received: exit codes: {told}. Its own "
                 "message stands above."
             )
         if restarts < max_restarts:
             print(
-                f"A worker was killed (exit codes {told}); all are started again.",
+                f"A worker was killed (exit codes: {told}); all are started again.",
                 flush=True,
             )
     raise RuntimeError(
         f"Workers were killed more often than max_restarts={max_restarts} allows. "
-        f"Received: exit codes {told}. See whether the machine has enough memory for "
+        f"Received: exit codes: {told}. See whether the machine has enough memory for "
         f"{num_workers} workers."
     )
 
 
 def _run_once(command, num_workers):
-    """Returns the workers' exit codes; that of one ended here is 0."""
+    """Returns whether the first that failed was killed, and the exit codes.
+
+    The others fail for want of the first, in ways of their own. The code of one that
+    went on, and is ended here, is None.
+    """
     addresses = _free_addresses(num_workers)
     workers = []
     try:
@@ -98,19 +105,26 @@ def _run_once(command, num_workers):
             workers.append(subprocess.Popen(command, env=environment))
         while all(worker.poll() in (None, 0) for worker in workers):
             if all(worker.poll() == 0 for worker in workers):
-                return [0] * num_workers
+                return False, [0] * num_workers
             time.sleep(POLL)
+        first = [worker.returncode for worker in workers]
+        was_killed = any(_is_of_a_signal(code) for code in first if code is not None)
         deadline = time.monotonic() + GRACE
         while None in [worker.poll() for worker in workers]:
             if time.monotonic() > deadline:
                 break
             time.sleep(POLL)
-        return [worker.poll() or 0 for worker in workers]
+        return was_killed, [worker.poll() for worker in workers]
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
+
+
+def _is_of_a_signal(code):
+    """Whether a process with this exit code was killed; a shell adds 128."""
+    return code < 0 or code in {128 + number for number in signal.valid_signals()}
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """All workers run the same program, or all of them say what differs."""
 
 import hashlib
+import inspect
 import json
+import math
 
 import keras
 import numpy as np
@@ -15,6 +17,9 @@ from keras_meta.training.distributed.synchronise import rows_of_all
 MAX_BYTES = 8192
 # Longer values are told as the first digits of their SHA-256.
 LONGEST, DIGITS = 120, 12
+# Entries of Keras' configs.
+HOLD_NAMES = ("name", "keras_history", "input_layers", "output_layers")
+MAY_DIFFER = ("seed", "shared_object_id")
 
 
 def facts_of(trainer, fit_arguments):
@@ -24,13 +29,19 @@ def facts_of(trainer, fit_arguments):
         trainer: compiled `EpisodicModel`.
         fit_arguments: dict of JSON-able values.
     """
-    compiling = trainer.get_compile_config()
+    compiling = _config_or_values(
+        trainer.get_compile_config, trainer.loss_and_metrics()
+    )
+    values = {
+        name: getattr(trainer, name, None)
+        for name in inspect.signature(type(trainer)).parameters
+    }
     facts = {
         "keras_meta": keras_meta.__version__,
         "TensorFlow": tf.__version__,
         "Keras": keras.__version__,
         "class": type(trainer).__name__,
-        **trainer.get_config(),
+        **_config_or_values(trainer.get_config, values),
         **{f"compile {name}": value for name, value in compiling.items()},
         **fit_arguments,
         "shapes of weights": [
@@ -41,23 +52,37 @@ def facts_of(trainer, fit_arguments):
     return {name: _told(value) for name, value in facts.items()}
 
 
-def facts_of_dataset(argument, source):
-    """Returns what must be the same of a dataset on every worker, a dict of str.
+def facts_of_data(argument, source):
+    """Returns what must be the same of the tasks' data on every worker, a dict of str.
 
-    Each worker takes its share of what all of them read: another order, of a shuffle
-    without a seed for one, would give some episodes twice and others never. A mean and
-    a deviation, rounded, do not tell machines apart that round otherwise.
+    Each worker takes its share of what all of them draw or read: from other data, or
+    in another order, of a shuffle without a seed for one, it would be a share of
+    something else. A mean and a deviation, rounded, do not tell machines apart that
+    round otherwise.
 
     Args:
         argument: str, the name of the argument of `fit`.
         source: `TaskSource`, or None.
     """
-    if source is None or not source.is_dataset:
+    if source is None:
         return {}
-    parts = [np.asarray(part) for part in source.example()]
-    numbers = [part.astype("float64") for part in parts if part.dtype.kind in "biuf"]
-    told = [f"{part.mean():.3g} +- {part.std():.3g}" for part in numbers]
-    return {f"first episode of {argument}": told}
+    parts = [np.asarray(part) for part in source.first()]
+    numbers = [
+        part.astype("float64")
+        for part in parts
+        if part.dtype.kind in "biuf" and part.size
+    ]
+    return {f"first task of {argument}": [_in_short(part) for part in numbers]}
+
+
+def _in_short(part):
+    mean, deviation = float(part.mean()), float(part.std())
+    scale = deviation or abs(mean)
+    if not 0.0 < scale < math.inf:
+        return f"{mean:g}"
+    # A mean of about zero has no leading digits of its own.
+    mean = round(mean, 2 - math.floor(math.log10(scale))) + 0.0
+    return f"{mean:g} +- {deviation:.3g}"
 
 
 def check_agreement(strategy, facts, error):
@@ -117,24 +142,52 @@ def _differences(all_facts):
     return differing
 
 
+def _config_or_values(get_config, values):
+    """Returns a config, or where something in it has none, the values themselves."""
+    try:
+        return get_config()
+    except Exception:  # Nothing is saved here: what has no config is told by its name.
+        return values
+
+
 def _told(value):
-    text = json.dumps(_comparable(value), sort_keys=True, default=_name)
+    names = {name: f"#{i}" for i, name in enumerate(dict.fromkeys(_names_in(value)))}
+    text = json.dumps(_comparable(value, names), sort_keys=True, default=_name)
     if len(text) <= LONGEST:
         return text
     return f"#{hashlib.sha256(text.encode()).hexdigest()[:DIGITS]}"
 
 
-def _comparable(value):
+def _names_in(value):
+    """Yields the names that objects in a config have, and refer to each other by."""
+    if isinstance(value, dict):
+        if isinstance(value.get("name"), str):
+            yield value["name"]
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _names_in(part)
+
+
+def _comparable(value, names, is_name=False):
     """Returns `value` without what may differ inside of objects.
 
-    Names count up in a process; the seeds of layers and optimizers decide where weights
-    start, and all start from the chief's.
+    Names count up in a process: they become the places where they stand. The seeds of
+    layers and optimizers decide where weights start, and all start from the chief's.
+    Code holds the path of its file.
     """
     if isinstance(value, dict):
-        kept = {k: v for k, v in value.items() if k not in ("name", "seed")}
-        return {k: _comparable(v) for k, v in kept.items()}
+        if value.get("class_name") == "__lambda__":
+            return "a lambda"
+        return {
+            key: _comparable(part, names, is_name or key in HOLD_NAMES)
+            for key, part in value.items()
+            if key not in MAY_DIFFER
+        }
     if isinstance(value, (list, tuple)):
-        return [_comparable(part) for part in value]
+        return [_comparable(part, names, is_name) for part in value]
+    if is_name and isinstance(value, str):
+        return names.get(value, value)
     return value
 
 

@@ -51,6 +51,11 @@ class ProblemSource(TaskSource):
         """Returns `()`: problems are drawn where their runs begin."""
         return ()
 
+    def first(self):
+        """Returns the loss of each problem's first task, what workers compare."""
+        seed = self.seeds([0])[0]
+        return [problem.loss(*problem.sample(seed), seed) for problem in self.problems]
+
     def episodes(self, seeds, episodes):
         """Returns `()`: problems are drawn where their runs begin."""
         return ()
