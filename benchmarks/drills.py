@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 
-from recording import machine, write_json
+from recording import machine, recorded_here, write_json
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE.parent
@@ -100,7 +100,7 @@ def main():
     ]
     rows, output = {}, pathlib.Path(options.output)
     if options.drills and output.exists():
-        rows = {row["name"]: row for row in json.loads(output.read_text())["rows"]}
+        rows = {row["name"]: row for row in recorded_here(output)["rows"]}
     rows |= run_groups([group for group in groups if group])
     ordered = [rows[name] for name in names if name in rows]
     write_json(output, {"machine": machine(), "rows": ordered})

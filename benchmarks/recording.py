@@ -45,13 +45,13 @@ def kept(path, field, measured, rounds):
         rounds: int, of the new ones.
 
     Raises:
-        ValueError: if the recorded ones had another number of rounds, for one number
-            is told of all.
+        ValueError: if the recorded ones had another number of rounds, or another
+            machine, for one is told of all.
     """
     path = pathlib.Path(path)
     if not path.exists():
         return []
-    recorded = json.loads(path.read_text(encoding="utf-8"))
+    recorded = recorded_here(path)
     results = [r for r in recorded["results"] if r[field] not in measured]
     if results and recorded["rounds"] != rounds:
         raise ValueError(
@@ -60,6 +60,22 @@ def kept(path, field, measured, rounds):
             "number, or another `--output`."
         )
     return results
+
+
+def recorded_here(path):
+    """Returns what is recorded in a file, of which a part is to be kept.
+
+    Raises:
+        ValueError: if it was measured on another machine or with other versions.
+    """
+    recorded = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    if recorded["machine"] != machine():
+        raise ValueError(
+            f"{path} keeps results of another machine or of other versions: "
+            f"{recorded['machine']}. Received: {machine()}. Measure all of them anew, "
+            "or pass another `--output`."
+        )
+    return recorded
 
 
 def write_json(path, results):

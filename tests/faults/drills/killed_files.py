@@ -12,7 +12,7 @@ from tests.faults.drills.killing import killed_at, moments, run_forked
 from tests.faults.drills.outcome import Drill
 from tests.faults.drills.projects import write_project
 
-VALUES = 2_000_000  # 8 MB: most of the time goes to writing.
+VALUES = 8_000_000  # 32 MB: writing takes long enough to be hit.
 PROJECTS, TRIALS = PROJECTS_AT_ONCE + 10, 5
 
 
@@ -29,10 +29,10 @@ def killed_saves(folder, count):
         write_preset(path, versions["new"], {"title": "new"})
 
     write_preset(path, versions["old"], {"title": "old"})
-    duration = run_forked(save)
+    duration = run_forked(save, _change_of(path))
     for moment in moments(1.2 * duration, count, seed=1):
         write_preset(path, versions["old"], {"title": "old"})
-        killed_at(save, moment)
+        killed_at(save, moment, _change_of(path))
         tensors, card = read_preset(path)  # Raises if it is half of either.
         np.testing.assert_array_equal(
             tensors["theta/w"], versions[card["title"]]["theta/w"]
@@ -50,10 +50,11 @@ def killed_first_saves(folder, count):
     def save():
         write_preset(path, tensors, {})
 
-    duration = run_forked(save)
+    path.unlink(missing_ok=True)
+    duration = run_forked(save, _change_of(path))
     for moment in moments(1.2 * duration, count, seed=2):
         path.unlink(missing_ok=True)
-        killed_at(save, moment)
+        killed_at(save, moment, _change_of(path))
         try:
             read_preset(path)
         except PresetError as error:
@@ -62,6 +63,24 @@ def killed_first_saves(folder, count):
         else:
             drill.record("the new file, whole")
     return drill
+
+
+def _change_of(path):
+    """Returns a function that tells whether a file, or one beside it, has changed.
+
+    What earlier kills left beside it is removed first.
+    """
+    for left in path.parent.glob(".*.tmp"):
+        left.unlink()
+
+    def state():
+        try:
+            return path.parent.stat().st_mtime_ns, path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return path.parent.stat().st_mtime_ns, None
+
+    before = state()
+    return lambda: state() != before
 
 
 def killed_imports(folder, count):
