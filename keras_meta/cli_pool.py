@@ -56,13 +56,20 @@ def add_pool_commands(commands):
 def _pool_import(arguments):
     # Lazily, as in the other pool commands: presets need no search.
     from keras_meta.tuner import ExperiencePool
+    from keras_meta.tuner.pool_import import checked_projects
 
-    status = 0
+    status, folders = 0, []
     console = new_console()
-    folders = [folder for folder in arguments.folders if os.path.isdir(folder)]
     for folder in arguments.folders:
-        if folder not in folders:
+        if not os.path.isdir(folder):
             status = fail(f"There is no folder {folder!r}.")
+            continue
+        try:
+            checked_projects(folder)
+        except ValueError as error:
+            status = fail(error)
+        else:
+            folders.append(folder)
     if not folders:  # No pool is made for nothing.
         return status
     with ExperiencePool(arguments.pool) as pool:

@@ -106,9 +106,15 @@ def test_no_pool_is_made_for_a_folder_that_does_not_exist(folder, capsys):
     assert list(folder.iterdir()) == []
 
 
-def test_an_empty_pool_has_no_importance(folder, capsys):
+def test_no_pool_is_made_for_a_folder_without_projects(folder, capsys):
     (folder / "empty").mkdir()
     assert cli.main(["pool", "import", "empty"]) == 2
+    assert "which has none" in capsys.readouterr().err
+    assert [path.name for path in folder.iterdir()] == ["empty"]
+
+
+def test_an_empty_pool_has_no_importance(folder, capsys):
+    ExperiencePool("experience.sqlite").close()
     assert cli.main(["pool", "importance"]) == 2
     assert "is empty: import searches first" in capsys.readouterr().err
 

@@ -85,6 +85,11 @@ def find_preset(name_or_path):
             f"The file {name_or_path!r} is not a preset: the name of a preset's file "
             f"ends in '{SUFFIX}'."
         )
+    if name_or_path not in names and Path(name_or_path).is_dir():
+        raise PresetError(
+            f"{name_or_path!r} is a folder, no preset. Pass the path of a file whose "
+            f"name ends in '{SUFFIX}'."
+        )
     if name_or_path not in names:
         raise PresetError(
             f"No shipped preset has the name {name_or_path!r}. "

@@ -37,18 +37,7 @@ def import_folder(pool_path, folder, name=None, objective=None, direction=None):
         PoolError: if the pool cannot be written.
     """
     top = Path(folder).resolve()
-    if not top.is_dir():
-        raise ValueError(
-            "Argument `directory` must be a folder that exists. "
-            f"Received: directory={str(folder)!r}."
-        )
-    projects, skipped = find_projects(top)
-    if not projects:
-        raise ValueError(
-            "Argument `directory` must be a KerasTuner project or have one in it: a "
-            f"folder with '{ORACLE_FILE}' or with 'trial_*/{TRIAL_FILE}'. "
-            f"Received: directory={str(folder)!r}, which has none."
-        )
+    projects, skipped = checked_projects(folder)
     report, refused = ImportReport(skipped=skipped), []
     for first in range(0, len(projects), PROJECTS_AT_ONCE):
         read = []
@@ -65,6 +54,28 @@ def import_folder(pool_path, folder, name=None, objective=None, direction=None):
         raise ValueError(f"No project could be imported. {reasons}")
     report.skipped.extend(refused)
     return report
+
+
+def checked_projects(folder):
+    """Returns the projects in a folder, see `find_projects()`; there is at least one.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    top = Path(folder).resolve()
+    if not top.is_dir():
+        raise ValueError(
+            "Argument `directory` must be a folder that exists. "
+            f"Received: directory={str(folder)!r}."
+        )
+    projects, skipped = find_projects(top)
+    if not projects:
+        raise ValueError(
+            "Argument `directory` must be a KerasTuner project or have one in it: a "
+            f"folder with '{ORACLE_FILE}' or with 'trial_*/{TRIAL_FILE}'. "
+            f"Received: directory={str(folder)!r}, which has none."
+        )
+    return projects, skipped
 
 
 def write_project(connection, project, path, top=None, name=None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ class SoundOracle(keras_tuner.Oracle):
 
     The seed 0 is a seed. Files are replaced as a whole, and the tuner's own file, which
     KerasTuner writes in place, is made up for where a kill left it empty or before it
-    was there. A search that is loaded again
-    does not run its last trial again. A trial that is run again reports anew. A chief
-    that is started again leaves its workers the trials that they run, and counts each
-    once. A name that stands in two conditional scopes keeps the value that it was
-    given.
+    was there. A search that is loaded again does not run its last trial again. A trial
+    that is run again reports anew. A chief that is started again leaves its workers the
+    trials that they run, and counts each once. A name that stands in two conditional
+    scopes keeps the value that it was given. An infinity is never the best score.
 
     Args:
         seed: int >= 0 or None.
@@ -71,6 +71,17 @@ class SoundOracle(keras_tuner.Oracle):
         if trial.trial_id in self._retry_queue:
             self._retry_queue.remove(trial.trial_id)
         super().end_trial(trial)
+
+    def score_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+        """As every oracle's; an infinity that would be the best score is none.
+
+        KerasTuner takes NaN alone for a failed trial.
+        """
+        super().score_trial(trial)
+        best = -math.inf if self.objective.direction == "min" else math.inf
+        if trial.score == best:
+            trial.message = f"The score is not finite: {trial.score}."
+            trial.score = math.nan
 
     def reload(self) -> None:
         """As every oracle's; nothing finished is run again, nothing counted twice.

@@ -62,6 +62,12 @@ def test_a_file_that_is_no_preset_is_named(shipped, monkeypatch):
         load("README.txt")
 
 
+def test_a_folder_is_called_one(shipped, monkeypatch):
+    monkeypatch.chdir(shipped)
+    with pytest.raises(PresetError, match=r"'\.' is a folder, no preset\..*'.kmeta'.$"):
+        load(".")
+
+
 @pytest.mark.parametrize("name", ["a-first", "folder/a-first.kmeta"])
 def test_an_optimizer_says_what_load_read(tmp_path, monkeypatch, name):
     """In its messages; the file's card names no preset."""

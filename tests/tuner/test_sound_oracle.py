@@ -1,5 +1,6 @@
 """A search whose process was killed while KerasTuner wrote the tuner's own file."""
 
+import math
 import os
 
 import keras_tuner
@@ -51,3 +52,25 @@ def test_a_worker_that_is_new_begins_without_a_state(tmp_path, monkeypatch):
     monkeypatch.setenv("KERASTUNER_ORACLE_IP", "127.0.0.1")
     MetaOracle("loss")._set_project_dir(tmp_path, "search")
     assert not (tmp_path / "search" / "tuner1.json").exists()
+
+
+@pytest.mark.parametrize("direction, sign", [("min", -1.0), ("max", 1.0)])
+def test_an_infinity_is_never_the_best_score(tmp_path, direction, sign):
+    scores = iter([0.3, sign * math.inf, 0.2, -sign * math.inf])
+
+    class Search(keras_tuner.Tuner):
+        def run_trial(self, trial):
+            return {"score": next(scores)}
+
+    tuner = Search(
+        hypermodel=lambda hp: hp.Float("rate", 0.0, 1.0),
+        oracle=MetaOracle(keras_tuner.Objective("score", direction), max_trials=4),
+        directory=tmp_path,
+    )
+    tuner.search()
+    statuses = {i: trial.status for i, trial in tuner.oracle.trials.items()}
+    assert statuses == {"0": "COMPLETED", "1": "FAILED"} | dict.fromkeys(
+        "23", "COMPLETED"
+    )
+    [best] = tuner.oracle.get_best_trials(1)
+    assert best.score == {"min": 0.2, "max": 0.3}[direction]
