@@ -8,6 +8,8 @@ import io
 import json
 import sys
 import tempfile
+import warnings
+from unittest import mock
 
 import tensorflow as tf
 
@@ -19,6 +21,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 import keras_meta  # noqa: E402
+from keras_meta.training.distributed import synchronise  # noqa: E402
 from keras_meta.training.distributed.replicas import Replicas  # noqa: E402
 from keras_meta.training.task_reduction import (  # noqa: E402
     TASK_REDUCTIONS,
@@ -121,9 +124,15 @@ def interrupted(kind):
                 verbose=0,
             )
         with tempfile.TemporaryDirectory() as folder:
-            trainer.save_weights(f"{folder}/ended.weights.h5")
+            path = f"{folder}/ended.weights.h5"
+            with warnings.catch_warnings(record=True) as warned:
+                # In several processes nobody could be asked.
+                with mock.patch.object(synchronise, "has_several_workers") as several:
+                    several.return_value = True
+                    trainer.save_weights(path)
+            trainer.save_weights(path)
         ended += [trainer, trainer.history.history]
-    return compared(kind, *ended)
+    return {**compared(kind, *ended), "warned": [str(w.message) for w in warned]}
 
 
 def compared(kind, alone, one_history, shared, history):

@@ -52,6 +52,14 @@ def test_two_replicas_end_where_one_device_does(results, kind):
 
 
 @pytest.mark.slow
+def test_a_save_that_cannot_bring_runs_together_says_so(results):
+    [message] = results["pes"]["warned"]
+    assert (
+        "are saved as they were at the start of the epoch that meta-step 5" in message
+    )
+
+
+@pytest.mark.slow
 def test_validation_calls_callbacks_as_on_one_device(results):
     alone, shared = results["exact"]["test calls"]
     assert alone == shared
