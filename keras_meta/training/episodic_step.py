@@ -251,14 +251,14 @@ class EpisodicStep(keras.Model):
                 metrics.update_state(y, y_pred)
                 metrics.reset_state()
 
-        if not is_shared(self):
-            try_out()
-        elif not all(p is None or p.built for p in (self._compile_loss, metrics)):
-            try_out()  # Makes variables, and is a message: all workers start with it.
-        else:
+        built = all(p is None or p.built for p in (self._compile_loss, metrics))
+        if built and is_shared(self):
             run_on_each(self, try_out)
-            return
-        names = [] if metrics is None else list(metrics.result())
+            if metrics is not None:  # To read their names is a message.
+                return
+        else:  # Makes variables: on several workers all of them start with it.
+            try_out()
+        names = list(metrics.result()) if metrics else []
         if [t.name for t in self._trackers] != ["loss", *names]:
             self._trackers = tuple(keras.metrics.Mean(n) for n in ["loss", *names])
         if is_shared(self) and metrics is not None:  # Where each replica starts.
