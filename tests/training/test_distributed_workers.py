@@ -118,10 +118,13 @@ def test_what_one_worker_cannot_start_with_all_say(said, what, fault):
     assert "cannot start" not in second
 
 
-def test_a_worker_that_ends_with_an_error_is_not_started_again(tmp_path):
+@pytest.mark.parametrize(
+    "end, code", [("sys.exit(3)", "3"), ("raise KeyboardInterrupt", "-2")]
+)
+def test_a_worker_that_ends_by_itself_is_not_started_again(tmp_path, end, code):
     note = tmp_path / "starts"
-    program = f"import sys; open({str(note)!r}, 'a').write('x'); sys.exit(3)"
-    with pytest.raises(RuntimeError, match="A worker ended with an error.*worker 0 3"):
+    program = f"import sys; open({str(note)!r}, 'a').write('x'); {end}"
+    with pytest.raises(RuntimeError, match=f"ended with an error.*worker 0 {code}"):
         run_local_workers([sys.executable, "-c", program], num_workers=1)
     assert note.read_text() == "x"
 

@@ -108,7 +108,7 @@ def _run_once(command, num_workers):
                 return False, [0] * num_workers
             time.sleep(POLL)
         first = [worker.returncode for worker in workers]
-        was_killed = any(_is_of_a_signal(code) for code in first if code is not None)
+        was_killed = any(_was_killed(code) for code in first if code is not None)
         deadline = time.monotonic() + GRACE
         while None in [worker.poll() for worker in workers]:
             if time.monotonic() > deadline:
@@ -122,9 +122,13 @@ def _run_once(command, num_workers):
             worker.wait()
 
 
-def _is_of_a_signal(code):
-    """Whether a process with this exit code was killed; a shell adds 128."""
-    return code < 0 or code in {128 + number for number in signal.valid_signals()}
+def _was_killed(code):
+    """Whether a process with this exit code was killed; a shell says 128 + signal.
+
+    One that was interrupted was asked to end.
+    """
+    number = -code if code < 0 else code - 128
+    return number in signal.valid_signals() and number != signal.SIGINT
 
 
 @contextlib.contextmanager
