@@ -73,15 +73,14 @@ class SoundOracle(keras_tuner.Oracle):
         super().end_trial(trial)
 
     def score_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
-        """As every oracle's; an infinity that would be the best score is none.
+        """As every oracle's; an infinity that would be the best score is the worst.
 
-        KerasTuner takes NaN alone for a failed trial.
+        A failed trial, as one of NaN is, would end the search where it is the third.
         """
         super().score_trial(trial)
         best = -math.inf if self.objective.direction == "min" else math.inf
         if trial.score == best:
-            trial.message = f"The score is not finite: {trial.score}."
-            trial.score = math.nan
+            trial.score = -best
 
     def reload(self) -> None:
         """As every oracle's; nothing finished is run again, nothing counted twice.

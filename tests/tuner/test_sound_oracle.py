@@ -68,9 +68,6 @@ def test_an_infinity_is_never_the_best_score(tmp_path, direction, sign):
         directory=tmp_path,
     )
     tuner.search()
-    statuses = {i: trial.status for i, trial in tuner.oracle.trials.items()}
-    assert statuses == {"0": "COMPLETED", "1": "FAILED"} | dict.fromkeys(
-        "23", "COMPLETED"
-    )
+    assert {trial.status for trial in tuner.oracle.trials.values()} == {"COMPLETED"}
     [best] = tuner.oracle.get_best_trials(1)
     assert best.score == {"min": 0.2, "max": 0.3}[direction]
