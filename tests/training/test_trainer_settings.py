@@ -138,3 +138,16 @@ def test_variables_must_not_be_frozen_later(make_trainer):
     trainer.model.layers[0].trainable = False
     with pytest.raises(ValueError, match="Received: 2 instead of 4. Set `trainable`"):
         trainer.adapt(np.ones((3, 1)), np.ones((3, 1)))
+
+
+def test_keras_random_seed_decides_on_seeds_that_are_not_given():
+    def drawn():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        optimizer = keras_meta.MetaSGD()
+        return optimizer.seed, keras_meta.MetaTrainer(model, optimizer).seed
+
+    keras.utils.set_random_seed(5)
+    first = drawn()
+    assert drawn() != first
+    keras.utils.set_random_seed(5)
+    assert drawn() == first
